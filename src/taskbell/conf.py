@@ -1,0 +1,84 @@
+"""The one dict `TASKBELL` of a project's settings, as a typed value read at use."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, Final
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+NAME: Final = "TASKBELL"
+MIB: Final = 1024 * 1024
+
+
+def _setting(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every key of `TASKBELL` with its default; ages and intervals are whole seconds."""
+
+    AUTHORIZE: Callable[..., bool] | str | None = _setting(
+        None, "`(user, channel) → bool`, or its dotted path: who may read a channel that is not `public:*`."
+    )
+    AUTHENTICATE: Callable[..., Any] | str | None = _setting(
+        None, "`(HttpRequest) → user | None`, or its dotted path: who opens a stream. Default: the session's user."
+    )
+    WAKEUP: str = _setting("auto", "`auto`, `poll`, `postgres` or a `redis://` address: how writers wake the gateways.")
+    POLL: int = _setting(1, "Look at the outbox and the log at least this often, with every wakeup dead.")
+    EVENT_AGE: int = _setting(86_400, "How long an event can be replayed, counted from its number.")
+    OUTBOX_LIMIT: int = _setting(1_000_000, "Rows waiting before `status` and `doctor` complain; `publish` never refuses.")
+    PING: int = _setting(20, "A sign of life on every stream this often, give or take a fifth; 5 to 45.")
+    STREAM_AGE: int = _setting(1_800, "A stream is closed at this age, give or take a fifth, and comes back.")
+    DRAIN: int = _setting(20, "How long a stopping gateway takes to say `bye` to all its streams.")
+    RECHECK: int = _setting(60, "May this person still read that? Asked again this often.")
+    REPLAY_LIMIT: int = _setting(1_000, "More missed events than this are not replayed; the page gets one `reset`.")
+    STREAMS_PER_PERSON: int = _setting(10, "The oldest stream of a person says `bye` when one more is opened.")
+    STREAMS_PER_ADDRESS: int = _setting(200, "More streams from one address are refused with 503.")
+    STREAMS_PER_PROCESS: int = _setting(20_000, "More streams in one process are refused with 503.")
+    CHANNELS_PER_STREAM: int = _setting(100, "A stream that asks for more channels is refused with 400.")
+    WINDOW_BYTES: int = _setting(16 * MIB, "Recent frames kept in memory, so that reconnecting asks no database.")
+    STALLED: int = _setting(30, "A stream whose reader takes nothing for this long is cut; it resumes where it stopped.")
+    HEADER_BYTES: int = _setting(16_384, "A request head over this is refused.")
+    HEADER_TIME: int = _setting(10, "A request head that takes longer than this is cut.")
+    TRUSTED_PROXIES: tuple[str, ...] | list[str] = _setting(
+        (), "Addresses or networks whose `X-Forwarded-For` is believed."
+    )
+
+
+DEFAULTS: Final[dict[str, Any]] = {f.name: f.default for f in fields(Settings)}
+HELP: Final[dict[str, str]] = {f.name: f.metadata["help"] for f in fields(Settings)}
+
+
+@cache
+def current() -> Settings:
+    """Return the project's settings; unknown keys are left to the system check."""
+    return Settings(**{key: value for key, value in written().items() if key in DEFAULTS})
+
+
+def written() -> Mapping[str, Any]:
+    """Return the dict as the project wrote it."""
+    value = getattr(django_settings, NAME, {})
+    return value if isinstance(value, Mapping) else {}
+
+
+def nearest(key: str) -> str | None:
+    """Return the name that was probably meant by an unknown key."""
+    return next(iter(get_close_matches(key.upper(), DEFAULTS, n=1)), None)
+
+
+def resolve(hook: Callable[..., Any] | str | None) -> Callable[..., Any] | None:
+    """Return the callable that a hook setting names."""
+    return import_string(hook) if isinstance(hook, str) else hook
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == NAME:
+        current.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="taskbell.conf")

@@ -1,0 +1,135 @@
+"""Who may read what. Denied by default; the same answers at connect and at every later check."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.auth.models import AnonymousUser
+from django.db import InterfaceError, OperationalError, router
+from django.http import HttpRequest
+
+from taskbell.conf import current, resolve
+from taskbell.ground.events import PUBLIC_NAMESPACE, RESERVED_NAMESPACES, is_channel, namespace
+from taskbell.models import Recipient
+from taskbell.store.outbox import key_of
+
+UNAUTHORIZED: Final = 401
+NOT_FOUND: Final = 404
+
+logger = logging.getLogger("taskbell")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the key of a session, or, where AUTHENTICATE decides, the request itself."""
+
+    session_key: str | None = None
+    request: HttpRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked for: one name (a channel or the own user name), several channels, or nothing: the own stream."""
+
+    name: str | None = None
+    channels: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> bool:
+        """True for the signed-in person's own stream, by no name or by their user name."""
+        return not self.channels and (self.name is None or ":" not in self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a stream may read. It is small, because every open stream keeps one to be asked again."""
+
+    channels: tuple[str, ...]
+    person: str | None
+    wish: Wish
+    caller: Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The HTTP status that says no: 401 without a person, 404 for unknown and forbidden alike."""
+
+    status: int
+
+
+def authorize(caller: Caller, wish: Wish) -> Grant | Refusal:
+    """Decide about a request. It reads the session, so it is called on a thread that may use the database."""
+    user = user_of(caller)
+    channels = _channels(user, wish)
+    if isinstance(channels, Refusal):
+        return channels
+    return Grant(channels, key_of(user) if user else None, wish, caller)
+
+
+def still_granted(grants: Iterable[Grant]) -> list[bool]:
+    """Ask again for each grant; a database that is away changes nothing."""
+    return [_still_granted(grant) for grant in grants]
+
+
+def user_of(caller: Caller) -> Any | None:
+    """Return the signed-in, active user, by AUTHENTICATE or else by the session."""
+    authenticate = resolve(current().AUTHENTICATE)
+    user = authenticate(caller.request) if authenticate else _session_user(caller.session_key)
+    return user if user is not None and user.is_authenticated and user.is_active else None
+
+
+def _session_user(session_key: str | None) -> Any:
+    if not session_key:
+        return None
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    return get_user(request)
+
+
+def _channels(user: Any | None, wish: Wish) -> tuple[str, ...] | Refusal:
+    if wish.own:
+        if user is None:
+            return Refusal(UNAUTHORIZED)
+        mine = wish.name is None or wish.name == user.get_username()
+        return (recipient_of(user).channel,) if mine else Refusal(NOT_FOUND)
+    channels = wish.channels or (wish.name or "",)
+    return channels if all(may_read(user, channel) for channel in channels) else Refusal(NOT_FOUND)
+
+
+def may_read(user: Any | None, channel: str) -> bool:
+    """Tell whether this user (None: nobody signed in) may read a channel that a request named."""
+    if not is_channel(channel) or namespace(channel) in RESERVED_NAMESPACES:
+        return False
+    if namespace(channel) == PUBLIC_NAMESPACE:
+        return True
+    authorize_hook = resolve(current().AUTHORIZE)
+    if authorize_hook is None:
+        return False
+    try:
+        return bool(authorize_hook(user if user is not None else AnonymousUser(), channel))
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        logger.exception("AUTHORIZE raised; the stream is refused.")
+        return False
+
+
+def recipient_of(user: Any) -> Recipient:
+    """Return the recipient of an account, creating it in a transaction of its own."""
+    alias = router.db_for_write(Recipient)
+    return Recipient.objects.using(alias).get_or_create(user_key=key_of(user))[0]
+
+
+def _still_granted(grant: Grant) -> bool:
+    if all(namespace(channel) == PUBLIC_NAMESPACE for channel in grant.channels):
+        return True
+    try:
+        again = authorize(grant.caller, grant.wish)
+    except (OperationalError, InterfaceError):
+        logger.warning("Access cannot be checked again while the database is away; open streams stay.")
+        return True
+    return isinstance(again, Grant) and again.channels == grant.channels and again.person == grant.person

@@ -1,0 +1,136 @@
+"""The gateway of one process: hub, pump, pool and rounds, started together and drained together."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+import threading
+from types import FrameType
+from typing import Final
+
+from django.db import connections, router
+
+from taskbell.conf import current
+from taskbell.gateway.hub import Hub
+from taskbell.gateway.life import Life
+from taskbell.gateway.limits import Limits
+from taskbell.gateway.pool import Pool
+from taskbell.gateway.pump import Pump
+from taskbell.gateway.replay import Replay
+from taskbell.gateway.stream import StreamEndpoint
+from taskbell.gateway.window import Window
+from taskbell.models import Log
+from taskbell.store.connection import adopt
+from taskbell.store.loops import Loop, registered
+
+# Browsers come back at once, at a moment of their own within this: the drain itself has spread them already.
+RETRY_SPREAD_MS: Final = (500, 3000)
+# Fewer streams need no spreading: Ctrl-C in development is quick.
+STREAMS_A_SECOND: Final = 50
+# After the last `bye` this is left for bytes on their way.
+LAST_BYTES_SECONDS: Final = 1.0
+
+logger = logging.getLogger("taskbell")
+
+
+class Gateway:
+    """Holds the streams of one process; `start` and `drain` belong to its event loop."""
+
+    def __init__(self) -> None:
+        alias = router.db_for_write(Log)
+        self.alias = alias
+        self.pool = Pool()
+        self.replay = Replay(self.pool, alias)
+        self.limits = Limits()
+        self.hub = Hub(Window(current().WINDOW_BYTES), self.replay.ask, self.limits.leave)
+        self.replay.hub = self.hub
+        self.life = Life(self.hub, self.pool)
+        self.endpoint = StreamEndpoint(self.hub, self.limits, self.life, self.pool)
+        self._pump: Pump | None = None
+        self._ending = threading.Event()
+        self._draining: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start reading, and the loops that apps have registered; harmless when started."""
+        if self._pump is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._pump = Pump(self.hub, self.alias, loop, self.pool.renew)
+        self._pump.start()
+        self.life.start()
+        for background in registered():
+            threading.Thread(target=self._repeat, args=[background], name=f"taskbell-{background.name}", daemon=True).start()
+        self._listen_for_end(loop)
+
+    @property
+    def ready(self) -> bool:
+        """True while new streams are welcome."""
+        return self.hub.position is not None and not self.endpoint.stopping
+
+    async def drain(self) -> None:
+        """Say `bye` to all streams within DRAIN seconds and stop; every caller waits for the one drain."""
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain())
+        await asyncio.shield(self._draining)
+
+    async def _drain(self) -> None:
+        self.endpoint.stopping = True
+        streams = list(self.hub.streams)
+        random.shuffle(streams)
+        began = asyncio.get_running_loop().time()
+        seconds = min(current().DRAIN, len(streams) / STREAMS_A_SECOND)
+        for number, stream in enumerate(streams):
+            self.hub.dismiss(stream, "drain", random.randint(*RETRY_SPREAD_MS))
+            behind_plan = began + seconds * (number + 1) / len(streams) - asyncio.get_running_loop().time()
+            if behind_plan > 0 and number + 1 < len(streams):
+                await asyncio.sleep(behind_plan)
+        await self._last_bytes()
+        self._stop()
+
+    async def _last_bytes(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_BYTES_SECONDS):
+                while self.hub.streams:
+                    await asyncio.sleep(0.01)
+        for stream in list(self.hub.streams):
+            stream.abort()
+
+    def _stop(self) -> None:
+        self._ending.set()
+        self.life.stop()
+        self.replay.stop()
+        if self._pump is not None:
+            self._pump.stop()
+        self.pool.close()
+
+    def _repeat(self, background: Loop) -> None:
+        adopt(self.alias)
+        while not self._ending.wait(background.seconds):
+            try:
+                background.step(self.alias)
+            except Exception:
+                logger.exception("The background loop %r failed; it goes on.", background.name)
+                connections[self.alias].close()
+
+    def _listen_for_end(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin the drain on SIGTERM ourselves: servers tell an app only after all its streams are gone, or never."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._chain(number, loop)
+
+    def _chain(self, number: signal.Signals, loop: asyncio.AbstractEventLoop) -> None:
+        before = signal.getsignal(number)
+
+        def handle(received: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(self._begin_drain)
+            if callable(before):
+                before(received, frame)
+
+        signal.signal(number, handle)
+
+    def _begin_drain(self) -> None:
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain())
+

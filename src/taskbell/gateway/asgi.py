@@ -1,0 +1,82 @@
+"""The two ways to run a gateway: beside Django in one ASGI application, or alone (`manage.py taskbell serve`)."""
+
+from typing import Any, Final
+
+from django.urls import NoReverseMatch, reverse
+
+from taskbell.gateway.app import Gateway
+from taskbell.gateway.stream import answer
+
+LIVE_PATH: Final = "/livez"
+READY_PATH: Final = "/readyz"
+
+
+class EventsMiddleware:
+    """`application = EventsMiddleware(get_asgi_application())`: streams here, everything else to Django."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self._gateway: Gateway | None = None
+        self._prefix: str | None = None
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http" and (name := self._name(scope)) is not None:
+            await self._started().endpoint(scope, receive, send, name)
+        else:
+            await self.app(scope, receive, send)
+
+    def _started(self) -> Gateway:
+        """Return the gateway; it starts at lifespan or, where a server has none, with the first stream."""
+        if self._gateway is None:
+            self._gateway = Gateway()
+        self._gateway.start()
+        return self._gateway
+
+    def _name(self, scope: dict[str, Any]) -> str | None:
+        """Return what stands after the prefix of the streams, None when the path is not theirs."""
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        prefix = self._events_prefix()
+        if not path.startswith(prefix):
+            return None
+        return path[len(prefix) :].removesuffix("/")
+
+    def _events_prefix(self) -> str:
+        if self._prefix is None:
+            try:
+                self._prefix = reverse("taskbell-events:own")
+            except NoReverseMatch as error:
+                raise NoReverseMatch(
+                    'Streams have no address: add path("events/", include("taskbell.urls.events")) to the root URLconf.'
+                ) from error
+        return self._prefix
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._started()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self._started().drain()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+class Standalone(EventsMiddleware):
+    """A gateway alone: streams, liveness, readiness; 404 for the rest."""
+
+    def __init__(self) -> None:
+        super().__init__(self._other)
+
+    async def _other(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise ValueError("This gateway speaks HTTP only.")
+        if scope["path"] == LIVE_PATH:
+            await answer(send, 200, "alive")
+        elif scope["path"] == READY_PATH:
+            ready = self._started().ready
+            await answer(send, 200 if ready else 503, "ready" if ready else "not ready")
+        else:
+            await answer(send, 404, "This gateway serves streams only.")

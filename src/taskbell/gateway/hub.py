@@ -1,0 +1,284 @@
+"""The hub: one reader of the log, many streams. All of it runs on the event loop's thread.
+
+A batch of frames that piled up since the last turn is one fan-out: each stream gets one write. One fan-out at a
+time; a large one yields to the loop between slices, over the streams that were live when it began.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from taskbell.conf import current
+from taskbell.gateway.window import Frame, Window
+from taskbell.gateway.wire import LIVE, Stream
+from taskbell.ground import sse
+from taskbell.ground.cursor import Cursor
+from taskbell.ground.sse import ByeReason, ResetReason
+
+# A write to a socket costs about 10 µs: a slice holds the loop for about 5 ms.
+SLICE: Final = 500
+# What a behind stream is handed at a time, and so the most that waits in its buffer (one event may be as long).
+PULL_BYTES: Final = 64 * 1024
+
+Job = tuple[Stream, bytes]
+
+
+class Rewritten:
+    """History is not what the streams were told; they go on after `place`."""
+
+    def __init__(self, reason: ResetReason, place: Cursor) -> None:
+        self.reason = reason
+        self.place = place
+
+
+class Hub:
+    """Fan-out of one process. `ask_log` is called with a behind stream that the window cannot serve;
+    the answer comes as `hand_over` or `reset`. `on_leave` is called once for each stream that is gone."""
+
+    def __init__(self, window: Window, ask_log: Callable[[Stream], None], on_leave: Callable[[Stream], None]) -> None:
+        self.window = window
+        self.ask_log = ask_log
+        self.on_leave = on_leave
+        self.position: Cursor | None = None
+        self.streams: set[Stream] = set()
+        self.behind: dict[Stream, tuple[int, float]] = {}
+        self.delivered = 0
+        self._subscribers: dict[str, set[Stream]] = {}
+        self.pending: deque[Sequence[Frame] | Rewritten] = deque()
+        self._jobs: list[Job] = []
+        self._done = 0
+        self._scheduled = False
+        self._moved = asyncio.Event()
+
+    # What the pump says
+
+    def start_at(self, place: Cursor, frames: Iterable[Frame]) -> None:
+        """Begin at `place`, with a window of the frames up to it."""
+        self.window.add(frames)
+        self.position = place
+        self._tell_waiting()
+
+    def feed(self, frames: Sequence[Frame]) -> None:
+        """Take frames that follow everything fed before; they leave in the next turn of the loop."""
+        self.pending.append(frames)
+        self._schedule()
+
+    def rewrite(self, reason: ResetReason, place: Cursor) -> None:
+        """Tell every stream that it may have missed something, after what was fed before."""
+        self.pending.append(Rewritten(reason, place))
+        self._schedule()
+
+    @property
+    def fanning_out(self) -> bool:
+        """True while some live streams have not been handed everything up to `position` yet."""
+        return self._done < len(self._jobs)
+
+    # What the endpoint says
+
+    async def reaches(self, seq: int, seconds: float) -> bool:
+        """Wait until the position is at `seq`; a browser may come from a gateway that was faster."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self.position is None or self.position.seq < seq:
+                    moved = self._moved
+                    await moved.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def knows(self, cursor: Cursor) -> bool:
+        """Tell whether a cursor is of the log that this hub reads."""
+        return self.position is not None and cursor.log_id == self.position.log_id
+
+    def join(self, stream: Stream, after: Cursor | None, reset: ResetReason | None = None) -> None:
+        """Let a stream in: live from here, with a `reset`, or behind after a cursor that it holds."""
+        assert self.position is not None
+        stream.hub = self
+        self.streams.add(stream)
+        for channel in stream.channels:
+            self._subscribers.setdefault(channel, set()).add(stream)
+        reset = reset or (self._doubt(stream, after) if after else None)
+        if reset is not None:
+            stream.write(sse.OPENING + sse.reset(self.position, reset) + sse.ping(self.position))
+        elif after is None:
+            stream.write(sse.OPENING + sse.ping(self.position))
+        else:
+            self._fall_behind(stream, after.seq)
+            self._write_behind(stream, sse.OPENING + sse.ping(after))
+
+    def _doubt(self, stream: Stream, after: Cursor) -> ResetReason | None:
+        """Return why this cursor cannot be continued, as far as memory tells; otherwise the log is asked first."""
+        position = self.position
+        assert position is not None
+        if after.log_id != position.log_id or after.seq > position.seq:
+            return "rewritten"
+        nonce = position.nonce if after.seq == position.seq else self.window.nonce_at(after.seq)
+        if nonce is None:
+            stream.unchecked = after
+            return None
+        if nonce != after.nonce:
+            return "rewritten"
+        missed = len(self.window.after(after.seq, stream.channels))
+        return "too_much" if missed > current().REPLAY_LIMIT else None
+
+    # What streams say
+
+    def fell_behind(self, stream: Stream) -> None:
+        """Unsent bytes lie in the stream's buffer: push nothing more."""
+        if stream.place == LIVE and self.position is not None:
+            self._fall_behind(stream, self.position.seq)
+
+    def caught_breath(self, stream: Stream) -> None:
+        """The buffer is empty: pull what came meanwhile, or go live."""
+        if stream.place == LIVE or stream.closed or self.position is None:
+            return
+        if stream.owed_reset is not None:
+            reason, stream.owed_reset = stream.owed_reset, None
+            self._go_live(stream)
+            stream.write(sse.reset(self.position, reason))
+        elif stream.unchecked is None and (stream.place == self.position.seq or self.window.covers(stream.place)):
+            self._pull(stream)
+        else:
+            self.ask_log(stream)
+
+    def hand_over(self, stream: Stream, data: bytes, place: int) -> None:
+        """Give a behind stream what was replayed for it, up to `place`, and let it go on."""
+        stream.unchecked = None
+        if data and not stream.closed and stream.owed_reset is None:
+            stream.place = place
+            self._write_behind(stream, data)
+        else:
+            stream.place = place
+            self.caught_breath(stream)
+
+    def reset(self, stream: Stream, reason: ResetReason) -> None:
+        """Tell one behind stream that it missed something; it goes on live."""
+        stream.unchecked = None
+        stream.owed_reset = reason
+        self.caught_breath(stream)
+
+    def left(self, stream: Stream) -> None:
+        """Forget a stream whose connection is gone."""
+        self.streams.discard(stream)
+        self.behind.pop(stream, None)
+        for channel in stream.channels:
+            if (streams := self._subscribers.get(channel)) is not None:
+                streams.discard(stream)
+                if not streams:
+                    del self._subscribers[channel]
+        self.on_leave(stream)
+
+    def dismiss(self, stream: Stream, reason: ByeReason, retry_ms: int = sse.RETRY_MS) -> None:
+        """Say `bye` to a stream and end it."""
+        stream.finish(sse.bye(reason, retry_ms))
+
+    # Fan-out
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Do one slice of the fan-out at hand, or begin the next with all that piled up."""
+        self._scheduled = False
+        if not self.fanning_out:
+            self._begin()
+        jobs, start = self._jobs, self._done
+        self._done = min(start + SLICE, len(jobs))
+        for index in range(start, self._done):
+            stream, data = jobs[index]
+            if not stream.closed:
+                stream.write(data)
+        if not self.fanning_out:
+            self.delivered += len(jobs)
+            self._jobs, self._done = [], 0
+        if self._jobs or self.pending:
+            self._schedule()
+
+    def _begin(self) -> None:
+        frames: list[Frame] = []
+        while self.pending:
+            item = self.pending[0]
+            if isinstance(item, Rewritten):
+                if frames:
+                    break
+                self.pending.popleft()
+                self._jobs = self._forget_history(item)
+                self._tell_waiting()
+                return
+            frames += self.pending.popleft()  # type: ignore[arg-type]
+        if not frames or self.position is None:
+            return
+        self.window.add(frames)
+        self.position = Cursor(self.position.log_id, frames[-1].seq, frames[-1].nonce)
+        self._jobs = self._jobs_for(frames)
+        self._tell_waiting()
+
+    def _jobs_for(self, frames: Sequence[Frame]) -> list[Job]:
+        """Return one write for each live stream that a frame concerns."""
+        by_channel: dict[str, list[Frame]] = {}
+        for frame in frames:
+            if frame.channel in self._subscribers:
+                by_channel.setdefault(frame.channel, []).append(frame)
+        jobs: list[Job] = []
+        several: dict[Stream, list[Frame]] = {}
+        for channel, own in by_channel.items():
+            data = _join(own)
+            for stream in self._subscribers[channel]:
+                if stream.place != LIVE:
+                    continue
+                if len(stream.channels) == 1:
+                    jobs.append((stream, data))
+                else:
+                    several.setdefault(stream, []).extend(own)
+        jobs += [(stream, _join(sorted(own, key=lambda frame: frame.seq))) for stream, own in several.items()]
+        return jobs
+
+    def _forget_history(self, rewritten: Rewritten) -> list[Job]:
+        self.window.clear()
+        self.position = rewritten.place
+        data = sse.reset(rewritten.place, rewritten.reason)
+        for stream in self.behind:
+            stream.owed_reset = rewritten.reason
+        return [(stream, data) for stream in self.streams if stream.place == LIVE]
+
+    # Behind
+
+    def _fall_behind(self, stream: Stream, place: int) -> None:
+        stream.place = place
+        self.behind[stream] = (stream.unsent(), asyncio.get_running_loop().time())
+
+    def _go_live(self, stream: Stream) -> None:
+        stream.place = LIVE
+        self.behind.pop(stream, None)
+
+    def _pull(self, stream: Stream) -> None:
+        frames = self.window.after(stream.place, stream.channels)
+        taken, size = 0, 0
+        while taken < len(frames) and (taken == 0 or size + len(frames[taken].data) <= PULL_BYTES):
+            size += len(frames[taken].data)
+            taken += 1
+        data = _join(frames[:taken])
+        if taken == len(frames):
+            self._go_live(stream)
+            if data:
+                stream.write(data)
+        else:
+            stream.place = frames[taken - 1].seq
+            self._write_behind(stream, data)
+
+    def _write_behind(self, stream: Stream, data: bytes) -> None:
+        """Write to a stream that stays behind; if the bytes leave at once, go on in the next turn of the loop."""
+        stream.write(data)
+        if not stream.buffered():
+            asyncio.get_running_loop().call_soon(self.caught_breath, stream)
+
+    def _tell_waiting(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+
+def _join(frames: Sequence[Frame]) -> bytes:
+    return b"".join([frame.data for frame in frames])

@@ -1,0 +1,98 @@
+"""The life of open streams: pings, age, stalled readers, and whether their person may still read."""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from taskbell.conf import current
+from taskbell.gateway.access import still_granted
+from taskbell.gateway.hub import Hub
+from taskbell.gateway.pool import Pool
+from taskbell.gateway.wire import LIVE, Stream
+from taskbell.ground import sse
+
+# Pings are dealt into seconds; the longest period (45 s and a fifth) fits.
+SLOTS: Final = 64
+JITTER: Final = (0.8, 1.2)
+# A round of the access check that fits one turn of a database thread.
+GRANTS_A_BATCH: Final = 50
+
+logger = logging.getLogger("taskbell")
+
+
+class Life:
+    """Visits every stream of a hub now and then; one timer for all, none a stream."""
+
+    def __init__(self, hub: Hub, pool: Pool) -> None:
+        self.hub = hub
+        self.pool = pool
+        self._slots: deque[list[Stream]] = deque([] for _ in range(SLOTS))
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin the rounds on the running loop."""
+        self._tasks = [asyncio.create_task(self._pings()), asyncio.create_task(self._checks())]
+
+    def stop(self) -> None:
+        """End the rounds."""
+        for task in self._tasks:
+            task.cancel()
+
+    def enter(self, stream: Stream) -> None:
+        """Plan the first visit to a new stream."""
+        seconds = current().PING * random.uniform(*JITTER)
+        self._slots[max(1, min(SLOTS - 1, round(seconds)))].append(stream)
+
+    async def _pings(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            while self.hub.fanning_out:  # a ping would claim frames that are still on their way
+                await asyncio.sleep(0)
+            self._slots.rotate(-1)
+            due, self._slots[0] = self._slots[0], []
+            self._visit(due)
+            self._cut_stalled()
+
+    def _visit(self, streams: Iterable[Stream]) -> None:
+        now, position = asyncio.get_running_loop().time(), self.hub.position
+        if position is None:
+            return
+        ping = sse.ping(position)
+        for stream in streams:
+            if stream.closed:
+                continue
+            if now >= stream.ends_at:
+                self.hub.dismiss(stream, "age")
+                continue
+            if stream.place == LIVE:
+                stream.write(ping)
+            self.enter(stream)
+
+    def _cut_stalled(self) -> None:
+        now, patience = asyncio.get_running_loop().time(), current().STALLED
+        for stream, (unsent, since) in list(self.hub.behind.items()):
+            left = stream.unsent()
+            if left != unsent:
+                self.hub.behind[stream] = (left, now)
+            elif left and now - since >= patience:
+                stream.abort()
+
+    async def _checks(self) -> None:
+        while True:
+            await asyncio.sleep(current().RECHECK)
+            streams = list(self.hub.streams)
+            for start in range(0, len(streams), GRANTS_A_BATCH):
+                await self._check(streams[start : start + GRANTS_A_BATCH])
+
+    async def _check(self, streams: list[Stream]) -> None:
+        try:
+            answers = await self.pool.run(still_granted, [stream.grant for stream in streams])
+        except Exception:
+            logger.exception("Access could not be checked again.")
+            return
+        for stream, granted in zip(streams, answers, strict=True):
+            if not granted and not stream.closed:
+                self.hub.dismiss(stream, "signed_out")

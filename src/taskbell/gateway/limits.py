@@ -1,0 +1,71 @@
+"""How many streams there may be: for a person, for an address, in the process."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from taskbell.conf import current
+from taskbell.gateway.hub import Hub
+from taskbell.gateway.request import Rejected
+from taskbell.gateway.wire import Stream
+
+
+class Seat:
+    """A place taken for a request; it is given back unless a stream keeps it."""
+
+    def __init__(self) -> None:
+        self.kept = False
+
+    def keep(self) -> None:
+        """Leave the place to a stream, which gives it back when it goes."""
+        self.kept = True
+
+
+class Limits:
+    """Counts of one process. Requests count from their first check, so that a burst cannot slip through."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._addresses: Counter[str] = Counter()
+        self._people: dict[str, list[Stream]] = {}
+
+    @contextmanager
+    def seat(self, address: str) -> Iterator[Seat]:
+        """Take a place or refuse with 503."""
+        if self.total >= current().STREAMS_PER_PROCESS:
+            raise Rejected(503, "Too many streams in this process.")
+        if self._addresses[address] >= current().STREAMS_PER_ADDRESS:
+            raise Rejected(503, "Too many streams from this address.")
+        self._addresses[address] += 1
+        self.total += 1
+        seat = Seat()
+        try:
+            yield seat
+        finally:
+            if not seat.kept:
+                self._give_back(address)
+
+    def enter(self, stream: Stream, hub: Hub) -> None:
+        """Count a stream for its person; the oldest ones beyond the limit say `bye`."""
+        person = stream.grant.person
+        if person is None:
+            return
+        streams = self._people.setdefault(person, [])
+        streams.append(stream)
+        for oldest in [open for open in streams if not open.closed][: -current().STREAMS_PER_PERSON]:
+            hub.dismiss(oldest, "limit")
+
+    def leave(self, stream: Stream) -> None:
+        """Give back what a stream had taken."""
+        self._give_back(stream.address)
+        person = stream.grant.person
+        if person is not None and (streams := self._people.get(person)) is not None:
+            streams.remove(stream)
+            if not streams:
+                del self._people[person]
+
+    def _give_back(self, address: str) -> None:
+        self.total -= 1
+        self._addresses[address] -= 1
+        if not self._addresses[address]:
+            del self._addresses[address]

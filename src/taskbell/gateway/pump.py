@@ -1,0 +1,193 @@
+"""The pump: one thread that waits for a wakeup, ticks, reads the log and hands frames to the hub.
+
+Any gateway may tick. The one whose tick moved rows stays at it; the others read, and try to tick when something rang
+and the log did not grow for a moment, or when a poll interval passed.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import Final
+
+from django.db import connections
+
+from taskbell.conf import current
+from taskbell.gateway.hub import Hub
+from taskbell.gateway.window import Frame
+from taskbell.ground.cursor import Cursor
+from taskbell.store.connection import SameFile, adopt
+from taskbell.store.head import create_head
+from taskbell.store.log import PAGE_ROWS, LogRow, Lost, place_of_head, read_after, tail
+from taskbell.store.tick import Moved, NoHead, Ticker
+from taskbell.wakeups import Listener, configured
+from taskbell.wakeups.bell import ring_soon
+
+# Rings come at most 20 times a second, so for a little longer than that after an event we look without being rung.
+HOT_SECONDS: Final = 0.1
+HOT_WAIT: Final = 0.002
+# How long the ticking gateway is given to move what rang before another one tries.
+OTHERS_WAIT: Final = 0.05
+# Batches the hub may have waiting before the pump stops reading: the log holds the rest.
+MOST_PENDING: Final = 100
+FULL_WAIT: Final = 0.005
+BACK_OFF: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
+# A log line for a fault that lasts, at most this often.
+COMPLAIN_SECONDS: Final = 60.0
+
+logger = logging.getLogger("taskbell")
+
+
+class Pump(threading.Thread):
+    """Feeds a hub from the log of one database; `on_new_file` is called when a SQLite file was replaced."""
+
+    def __init__(self, hub: Hub, alias: str, loop: asyncio.AbstractEventLoop, on_new_file: Callable[[], None]) -> None:
+        super().__init__(name="taskbell-pump", daemon=True)
+        self.hub = hub
+        self.alias = alias
+        self.loop = loop
+        self.on_new_file = on_new_file
+        self._ending = threading.Event()
+        self._position: Cursor | None = None
+        self._ticking = False
+        self._hot_until = 0.0
+        self._try_at: float | None = None
+        self._polled_at = 0.0
+        self._failures = 0
+        self._complained_at = float("-inf")
+
+    def stop(self) -> None:
+        """Ask the thread to end; it does within a poll interval."""
+        self._ending.set()
+        if (listener := getattr(self, "_listener", None)) is not None:
+            listener.close()
+
+    def run(self) -> None:
+        adopt(self.alias)
+        self.ticker = Ticker(self.alias)
+        self._file = SameFile(self.alias)
+        with closing(configured(self.alias).listen()) as self._listener:
+            while not self._ending.is_set():
+                try:
+                    self._step(self._listener)
+                    self._failures = 0
+                except Exception as error:
+                    self._recover(error)
+        connections[self.alias].close()
+
+    def _step(self, listener: Listener) -> None:
+        if self._position is None:
+            return self._start()
+        rang = listener.wait(self._patience())
+        if self._ending.is_set():
+            return
+        if not self._file.still():
+            self._reopen()
+        while len(self.hub.pending) > MOST_PENDING and not self._ending.wait(FULL_WAIT):
+            pass
+        polled = time.monotonic() - self._polled_at >= current().POLL
+        if polled:
+            self._polled_at = time.monotonic()
+        took = (self._ticking or polled or self._is_my_turn()) and self._tick()
+        if not took and (rang or polled or not self._ticking):
+            grew = self._read()
+            if rang and not grew and not self._ticking and self._try_at is None:
+                self._try_at = time.monotonic() + OTHERS_WAIT
+
+    def _patience(self) -> float:
+        now = time.monotonic()
+        wait = HOT_WAIT if now < self._hot_until else float(current().POLL)
+        return wait if self._try_at is None else max(0.0, min(wait, self._try_at - now))
+
+    def _is_my_turn(self) -> bool:
+        return self._try_at is not None and time.monotonic() >= self._try_at
+
+    def _start(self) -> None:
+        place = place_of_head(self.alias)
+        if place is None:
+            return create_head(self.alias)
+        rows = tail(self.alias, current().WINDOW_BYTES)
+        if rows:
+            place = Cursor(place.log_id, rows[-1].seq, rows[-1].nonce)
+        self._position = place
+        self._call(self.hub.start_at, place, [Frame.of(row, place.log_id) for row in rows])
+
+    def _tick(self) -> bool:
+        """Tick until nothing waits; return whether rows were moved and handed over."""
+        took = False
+        while True:
+            answer = self.ticker.tick()
+            if isinstance(answer, NoHead):
+                create_head(self.alias)
+                continue
+            self._try_at = None
+            if not isinstance(answer, Moved) or not answer.rows:
+                self._ticking = self._ticking and isinstance(answer, Moved)
+                return took
+            self._ticking = took = True
+            ring_soon(self.alias)
+            if not self._continues(answer):
+                return self._read()
+            self._hand_over(answer.rows)
+            if not answer.more:
+                return took
+
+    def _continues(self, moved: Moved) -> bool:
+        place, before = self._position, moved.before
+        return bool(place and before and (place.log_id, place.seq) == (before.log_id, before.seq))
+
+    def _read(self) -> bool:
+        """Hand over what the log has after our position; return whether it had anything."""
+        grew = False
+        while self._position is not None:
+            page = read_after(self._position, self.alias)
+            if page is None:
+                create_head(self.alias)
+            elif isinstance(page, Lost):
+                return self._rewrite(page)
+            elif page.rows:
+                grew = True
+                self._hand_over(page.rows)
+            if page is not None and len(page.rows) < PAGE_ROWS:
+                break
+        if grew:
+            self._try_at = None
+        return grew
+
+    def _rewrite(self, lost: Lost) -> bool:
+        place = place_of_head(self.alias)
+        if place is not None:
+            logger.warning("The log was %s; every open stream is told to reset.", lost.reason)
+            self._position = place
+            self._call(self.hub.rewrite, lost.reason, place)
+        return True
+
+    def _hand_over(self, rows: Sequence[LogRow]) -> None:
+        assert self._position is not None
+        log_id = self._position.log_id
+        self._position = Cursor(log_id, rows[-1].seq, rows[-1].nonce)
+        self._hot_until = time.monotonic() + HOT_SECONDS
+        self._call(self.hub.feed, [Frame.of(row, log_id) for row in rows])
+
+    def _call(self, function: Callable[..., None], *args: object) -> None:
+        try:
+            self.loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:  # the loop is closed: the process ends
+            self._ending.set()
+
+    def _reopen(self) -> None:
+        logger.warning("The SQLite file was replaced; all connections are opened again.")
+        connections[self.alias].close()
+        self.ticker = Ticker(self.alias)
+        self.on_new_file()
+
+    def _recover(self, error: Exception) -> None:
+        self._failures += 1
+        if time.monotonic() - self._complained_at >= COMPLAIN_SECONDS:
+            self._complained_at = time.monotonic()
+            logger.error("The log cannot be read or moved (try %d): %s", self._failures, error)
+        self._ticking = False
+        connections[self.alias].close()
+        self._ending.wait(BACK_OFF[min(self._failures, len(BACK_OFF)) - 1])

@@ -1,0 +1,158 @@
+"""Reading a stream request: strict, because the connection is ours for the next half hour."""
+
+import ipaddress
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.core.handlers.asgi import ASGIRequest
+from django.http.request import split_domain_port, validate_host
+
+from taskbell.conf import current
+from taskbell.exceptions import InvalidCursor
+from taskbell.gateway.access import Caller, Wish
+from taskbell.ground.cursor import Cursor
+
+# Django's own bound on a query string (DATA_UPLOAD_MAX_NUMBER_FIELDS) is a setting; a stream needs far fewer.
+MOST_FIELDS: Final = 1_100
+LAST_EVENT_ID: Final = b"last-event-id"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected(Exception):
+    """A request that gets an answer other than a stream."""
+
+    status: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRequest:
+    """What a well-formed request asks. `cursor` is None from now on, or text that is no cursor of ours as `unknown`."""
+
+    wish: Wish
+    caller: Caller
+    cursor: Cursor | None
+    unknown_cursor: bool
+    origin: str | None
+
+
+def read_request(scope: dict[str, Any], name: str) -> StreamRequest:
+    """Return what the request asks, `name` being the path after the prefix; raise `Rejected`."""
+    headers = _single_headers(scope)
+    _check_framing(scope, headers)
+    query = _query(scope)
+    text = _cursor_text(headers, query)
+    return StreamRequest(
+        wish=_wish(name, query),
+        caller=_caller(scope, headers),
+        cursor=_cursor(text),
+        unknown_cursor=bool(text) and _cursor(text) is None,
+        origin=_check_origin(scope, headers),
+    )
+
+
+def client_address(scope: dict[str, Any]) -> str:
+    """Return the address that limits count: the peer's, or behind trusted proxies the nearest that is not one."""
+    address = (scope.get("client") or ("",))[0]
+    forwarded = b",".join(value for key, value in scope["headers"] if key == b"x-forwarded-for").decode("latin-1")
+    hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
+    while hops and _is_trusted(address):
+        address = hops.pop()
+    return str(address)
+
+
+def _is_trusted(address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in ipaddress.ip_network(network, strict=False) for network in current().TRUSTED_PROXIES)
+
+
+def _single_headers(scope: dict[str, Any]) -> dict[bytes, bytes]:
+    """Return the headers; those that decide anything must not stand there twice."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in headers and name in (b"host", b"origin", b"content-length", LAST_EVENT_ID):
+            raise Rejected(400, f"The header {name.decode('latin-1')} stands there twice.")
+        headers[name] = headers[name] + b"; " + value if name == b"cookie" and name in headers else value
+    return headers
+
+
+def _check_framing(scope: dict[str, Any], headers: dict[bytes, bytes]) -> None:
+    if scope["method"] != "GET":
+        raise Rejected(405, "Streams are read with GET.")
+    if headers.get(b"content-length", b"0") != b"0":
+        raise Rejected(400, "A stream request has no body.")
+    for name in (b"transfer-encoding", b"upgrade", b"expect"):
+        if name in headers:
+            raise Rejected(400, f"A stream request has no {name.decode()} header.")
+
+
+def _check_origin(scope: dict[str, Any], headers: dict[bytes, bytes]) -> str | None:
+    """Return the foreign origin that CSRF_TRUSTED_ORIGINS allows, None for our own; refuse all others."""
+    host = headers.get(b"host", b"").decode("latin-1")
+    allowed = settings.ALLOWED_HOSTS or ([".localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
+    if not validate_host(split_domain_port(host)[0], allowed):
+        raise Rejected(400, "This host is not in ALLOWED_HOSTS.")
+    origin = headers.get(b"origin", b"").decode("latin-1")
+    if not origin:
+        if headers.get(b"sec-fetch-site") == b"cross-site":
+            raise Rejected(403, "Streams are not read from other sites.")
+        return None
+    if urlsplit(origin).netloc.lower() == host.lower():
+        return None
+    if origin in settings.CSRF_TRUSTED_ORIGINS:
+        return origin
+    raise Rejected(403, "This origin is not in CSRF_TRUSTED_ORIGINS.")
+
+
+def _query(scope: dict[str, Any]) -> dict[str, list[str]]:
+    try:
+        text = scope["query_string"].decode("ascii")
+        return parse_qs(text, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
+    except ValueError as error:
+        raise Rejected(400, "The query string cannot be read.") from error
+
+
+def _wish(name: str, query: dict[str, list[str]]) -> Wish:
+    channels = tuple(dict.fromkeys(query.get("channel", ())))
+    if len(channels) > current().CHANNELS_PER_STREAM:
+        raise Rejected(400, f"At most {current().CHANNELS_PER_STREAM} channels a stream.")
+    if name and channels:
+        raise Rejected(400, "Name the channel in the path or in the query, not in both.")
+    if "channel" in query and "" in channels:
+        raise Rejected(400, "A channel is empty.")
+    return Wish(name or None, channels)
+
+
+def _caller(scope: dict[str, Any], headers: dict[bytes, bytes]) -> Caller:
+    if current().AUTHENTICATE is not None:
+        return Caller(request=ASGIRequest(scope, None))
+    try:
+        cookies = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
+    except CookieError:
+        return Caller()
+    found = cookies.get(settings.SESSION_COOKIE_NAME)
+    return Caller(session_key=found.value if found else None)
+
+
+def _cursor_text(headers: dict[bytes, bytes], query: dict[str, list[str]]) -> str:
+    """Return the resume text: the header, which a reconnecting EventSource keeps current, before the query."""
+    if LAST_EVENT_ID in headers:
+        return headers[LAST_EVENT_ID].decode("latin-1")
+    texts = query.get("after", []) + query.get("lastEventId", [])
+    if len(set(texts)) > 1:
+        raise Rejected(400, "Two different cursors.")
+    return texts[0] if texts else ""
+
+
+def _cursor(text: str) -> Cursor | None:
+    try:
+        return Cursor.parse(text)
+    except InvalidCursor:
+        return None

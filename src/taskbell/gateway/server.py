@@ -1,0 +1,101 @@
+"""The uvicorn shim: its httptools protocol, with bounds on the request head and one ASGI extension, *detach*.
+
+After detach the transport's protocol is the stream itself; parser, headers, scope, task and buffers are free.
+It leans on internals of uvicorn, so the versions it was tested with are written down here.
+"""
+
+import asyncio
+from functools import partial
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from taskbell.conf import current
+from taskbell.gateway.stream import DETACH, Headers
+from taskbell.gateway.wire import DetachedStream
+
+TESTED_UVICORN: Final = ((0, 46), (0, 54))
+
+
+def knows_uvicorn(version: str = uvicorn.__version__) -> bool:
+    """Tell whether detach was tested with this version of uvicorn."""
+    oldest, newest = TESTED_UVICORN
+    return oldest <= tuple(int(part) for part in version.split(".")[:2]) <= newest
+
+
+class StreamProtocol(HttpToolsProtocol):
+    """`uvicorn --http taskbell.gateway.server:StreamProtocol`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._requests = 0
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_complete()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_timer is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_timer is not None and self._head_bytes > current().HEADER_BYTES:
+            self._refuse_head(431)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._requests += 1
+        self.scope["extensions"] = {DETACH: partial(self.detach, self._requests)}
+        if self._head_timer is None:
+            self._await_head()
+
+    def on_headers_complete(self) -> None:
+        self._head_complete()
+        super().on_headers_complete()
+
+    def detach(self, request: int, headers: Headers, stream: DetachedStream) -> bool:
+        """Write the response head and give the transport to `stream`; False if this is not the only request on it.
+
+        The body has no length and ends with the connection, so the same bytes go to every stream.
+        """
+        cycle, transport = self.cycle, self.transport
+        if request != self._requests or cycle.disconnected or transport.is_closing():
+            return False
+        self._head_complete()
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        cycle.response_started = cycle.response_complete = True  # nothing is left for uvicorn to complete
+        self.flow.resume_reading()
+        stream.attach(transport)
+        transport.set_protocol(stream)
+        transport.write(_head(self.server_state.default_headers + headers))
+        # What refers to itself would wait for the garbage collector.
+        self.scope = self.cycle = self.parser = self.headers = None  # type: ignore[assignment]
+        cycle.scope.clear()
+        return True
+
+    def _await_head(self) -> None:
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(current().HEADER_TIME, self._refuse_head, 408)
+
+    def _head_complete(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse_head(self, status: int) -> None:
+        self._head_complete()
+        if not self.transport.is_closing():
+            self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+            self.transport.close()
+
+
+def _head(headers: Headers) -> bytes:
+    lines = [b"%s: %s\r\n" % header for header in headers]
+    return b"".join([STATUS_LINE[200], *lines, b"connection: close\r\n\r\n"])

@@ -1,0 +1,120 @@
+"""The stream endpoint, one ASGI app: parse, authorise, subscribe, write.
+
+`send()` carries it under any ASGI server. Where the server offers *detach* (gateway/server.py) the socket is taken
+over after the headers, and nothing of the request stays in memory.
+"""
+
+import asyncio
+import random
+from typing import Any, Final
+
+from taskbell.conf import current
+from taskbell.gateway.access import Grant, Refusal, authorize
+from taskbell.gateway.hub import Hub
+from taskbell.gateway.life import Life
+from taskbell.gateway.limits import Limits
+from taskbell.gateway.pool import Pool
+from taskbell.gateway.request import Rejected, StreamRequest, client_address, read_request
+from taskbell.gateway.wire import DetachedStream, PlainStream, Stream
+from taskbell.ground.sse import CONTENT_TYPE
+
+DETACH: Final = "taskbell.detach"
+# A second gateway may know newer numbers; after this many polls a cursor above ours is not the future but forged.
+POLLS_TO_WAIT: Final = 2
+RETRY_AFTER: Final = b"5"
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class StreamEndpoint:
+    """Answers stream requests; `stopping` makes it refuse new ones."""
+
+    def __init__(self, hub: Hub, limits: Limits, life: Life, pool: Pool) -> None:
+        self.hub = hub
+        self.limits = limits
+        self.life = life
+        self.pool = pool
+        self.stopping = False
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any, name: str) -> None:
+        """Serve one request; `name` is what stands in the path after the prefix."""
+        try:
+            await self._serve(scope, receive, send, name)
+        except Rejected as rejected:
+            await answer(send, rejected.status, rejected.reason)
+
+    async def _serve(self, scope: dict[str, Any], receive: Any, send: Any, name: str) -> None:
+        asked = read_request(scope, name)
+        address = client_address(scope)
+        if self.stopping:
+            raise Rejected(503, "This gateway is stopping.")
+        with self.limits.seat(address) as seat:
+            grant = await self._grant(asked)
+            await self._wait_for_position(asked)
+            headers = _headers(asked)
+            detach = scope.get("extensions", {}).get(DETACH)
+            if detach is not None:
+                stream = DetachedStream(grant, address)
+                if not detach(headers, stream):
+                    raise Rejected(400, "One request a connection.")
+                seat.keep()
+                self._join(stream, asked)
+            else:
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                plain = PlainStream(grant, address, send)
+                seat.keep()
+                self._join(plain, asked)
+                await plain.run(receive)
+
+    async def _grant(self, asked: StreamRequest) -> Grant:
+        found = await self.pool.run(authorize, asked.caller, asked.wish)
+        if isinstance(found, Refusal):
+            raise Rejected(found.status, "Sign in first." if found.status == 401 else "No such stream.")
+        return found
+
+    async def _wait_for_position(self, asked: StreamRequest) -> None:
+        """Wait until the hub has a position, and until it is where the browser already was."""
+        seconds = POLLS_TO_WAIT * current().POLL
+        if not await self.hub.reaches(0, seconds):
+            raise Rejected(503, "The log cannot be read right now.")
+        if asked.cursor is not None and self.hub.knows(asked.cursor):
+            await self.hub.reaches(asked.cursor.seq, seconds)
+
+    def _join(self, stream: Stream, asked: StreamRequest) -> None:
+        stream.ends_at = asyncio.get_running_loop().time() + current().STREAM_AGE * random.uniform(0.8, 1.2)
+        self.limits.enter(stream, self.hub)
+        self.life.enter(stream)
+        self.hub.join(stream, asked.cursor, "unknown" if asked.unknown_cursor else None)
+
+
+async def answer(send: Any, status: int, text: str) -> None:
+    """Send a short plain answer and close the connection."""
+    body = f"{text}\n".encode()
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"connection", b"close"),
+    ]
+    if status == 503:
+        headers.append((b"retry-after", RETRY_AFTER))
+    if status == 405:
+        headers.append((b"allow", b"GET"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _headers(asked: StreamRequest) -> Headers:
+    headers = [
+        (b"content-type", CONTENT_TYPE),
+        (b"cache-control", b"no-store, no-transform"),
+        (b"x-accel-buffering", b"no"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"vary", b"Cookie, Origin"),
+    ]
+    if asked.origin is not None:
+        headers += [
+            (b"access-control-allow-origin", asked.origin.encode("latin-1")),
+            (b"access-control-allow-credentials", b"true"),
+        ]
+    return headers

@@ -1,0 +1,208 @@
+"""One open response, in two kinds: a detached transport, or the plain `send()` of any ASGI server.
+
+Either way the hub sees a `Stream`: it is live (it has been handed everything up to the hub's position) or behind
+(unsent bytes lie in a buffer; it pulls from its own place when they are gone). So nothing is queued for anyone.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import socket
+import struct
+import termios
+from abc import abstractmethod
+from typing import Any, Final, Protocol
+
+from taskbell.gateway.access import Grant
+from taskbell.ground.cursor import Cursor
+from taskbell.ground.sse import ResetReason
+
+LIVE: Final = -1
+# A reader that takes nothing holds this much of the kernel's memory (which doubles it), and no more.
+SEND_BUFFER: Final = 32 * 1024
+# Heartbeats keep data unacknowledged, which disables keepalive; this bounds a vanished and a stopped peer alike.
+USER_TIMEOUT_MS: Final = 30_000
+
+
+class Listening(Protocol):
+    """What a stream tells its hub."""
+
+    def fell_behind(self, stream: "Stream") -> None: ...
+    def caught_breath(self, stream: "Stream") -> None: ...
+    def left(self, stream: "Stream") -> None: ...
+
+
+class Stream:
+    """One open response. `place` is LIVE, or the number up to which a behind stream was handed everything."""
+
+    __slots__ = ("address", "channels", "closed", "ends_at", "grant", "hub", "owed_reset", "place", "unchecked")
+
+    hub: Listening
+    ends_at: float
+
+    def __init__(self, grant: Grant, address: str) -> None:
+        self.grant = grant
+        self.channels = grant.channels
+        self.address = address
+        self.place = LIVE
+        self.closed = False
+        self.owed_reset: ResetReason | None = None
+        self.unchecked: Cursor | None = None
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Hand bytes over; the stream says `fell_behind` if they do not all leave at once."""
+
+    @abstractmethod
+    def finish(self, last: bytes) -> None:
+        """Write the last bytes and end the body cleanly."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Cut the connection; unsent bytes are lost, and come again when the browser resumes."""
+
+    @abstractmethod
+    def buffered(self) -> int:
+        """Return the bytes that lie in a buffer of ours; the hub is told when they are gone."""
+
+    def unsent(self) -> int:
+        """Return the bytes that the reader has not taken, as far as can be seen; falling means progress."""
+        return self.buffered()
+
+
+class DetachedStream(Stream, asyncio.Protocol):
+    """A stream that is the transport's protocol itself: a socket, this object, and nothing else."""
+
+    __slots__ = ("transport",)
+
+    transport: asyncio.Transport
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        """Take the transport over. High-water 0: every write is tried at once and says if bytes stayed."""
+        self.transport = transport
+        transport.set_write_buffer_limits(high=0)
+        tune(transport)
+
+    def write(self, data: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def finish(self, last: bytes) -> None:
+        if not self.closed:
+            self.closed = True
+            self.transport.write(last)
+            self.transport.close()
+
+    def abort(self) -> None:
+        self.closed = True
+        self.transport.abort()
+
+    def buffered(self) -> int:
+        return self.transport.get_write_buffer_size()
+
+    def unsent(self) -> int:
+        return self.buffered() + _in_kernel(self.transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.abort()  # one request, then the stream: more bytes are smuggling or a mistake
+
+    def pause_writing(self) -> None:
+        self.hub.fell_behind(self)
+
+    def resume_writing(self) -> None:
+        if not self.closed:
+            self.hub.caught_breath(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self.hub.left(self)
+
+
+class PlainStream(Stream):
+    """A stream inside an ASGI call; `run` ends when the browser leaves or the hub is done with it."""
+
+    __slots__ = ("_data", "_last", "_send", "_task", "_wake")
+
+    def __init__(self, grant: Grant, address: str, send: Any) -> None:
+        super().__init__(grant, address)
+        self._send = send
+        self._data = b""
+        self._last = False
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def run(self, receive: Any) -> None:
+        """Write until the end; the caller has sent the response head."""
+        self._task = asyncio.create_task(self._write_on())
+        gone = asyncio.create_task(_until_disconnect(receive))
+        try:
+            await asyncio.wait({self._task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.closed = True
+            self.hub.left(self)
+            for task in (self._task, gone):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, OSError):
+                    await task
+
+    def write(self, data: bytes) -> None:
+        self._data += data
+        self._wake.set()
+        self.hub.fell_behind(self)
+
+    def finish(self, last: bytes) -> None:
+        if not self.closed:
+            self.closed = self._last = True
+            self._data += last
+            self._wake.set()
+
+    def abort(self) -> None:
+        self.closed = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def buffered(self) -> int:
+        return len(self._data)
+
+    async def _write_on(self) -> None:
+        while not self._last:
+            await self._wake.wait()
+            self._wake.clear()
+            data = self._data
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            self._data = self._data[len(data) :]
+            if not self.closed and not self._data:
+                self.hub.caught_breath(self)
+        await self._send({"type": "http.response.body", "body": self._data, "more_body": False})
+
+
+def tune(transport: asyncio.Transport) -> None:
+    """Bound what the kernel keeps for one reader, and how long it waits for a vanished one."""
+    if (fd := _tcp_fd(transport)) is None:
+        return
+    borrowed = socket.socket(fileno=fd)
+    try:
+        borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+    finally:
+        borrowed.detach()
+
+
+def _tcp_fd(transport: asyncio.Transport) -> int | None:
+    opened = transport.get_extra_info("socket")
+    if opened is None or opened.family not in (socket.AF_INET, socket.AF_INET6) or opened.fileno() < 0:
+        return None
+    return int(opened.fileno())
+
+
+def _in_kernel(transport: asyncio.Transport) -> int:
+    if (fd := _tcp_fd(transport)) is None:
+        return 0
+    return int(struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0\0\0\0"))[0])
+
+
+async def _until_disconnect(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,20 @@
+"""What a verb of `manage.py taskbell` is."""
+
+from abc import ABC, abstractmethod
+from argparse import ArgumentParser
+from typing import Any, ClassVar
+
+from django.core.management.base import OutputWrapper
+
+
+class Verb(ABC):
+    """One verb: its arguments and what it does. `run` returns the process's exit status."""
+
+    help: ClassVar[str]
+
+    def add_arguments(self, parser: ArgumentParser) -> None:  # noqa: B027  (many verbs take none)
+        """Declare arguments on the verb's own parser."""
+
+    @abstractmethod
+    def run(self, out: OutputWrapper, **options: Any) -> int:
+        """Do it; raise `CommandError` with what to do instead."""

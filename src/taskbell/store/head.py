@@ -1,0 +1,54 @@
+"""The head: the one row that orders everything. It is created on demand, because `flush` deletes it."""
+
+from dataclasses import dataclass
+
+from django.db import connections
+from django.db.models import Max
+
+from taskbell.ground.cursor import new_token
+from taskbell.models import Log, LogHead
+
+ONE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the log stands: newest number, oldest replayable number, name of this history."""
+
+    seq: int
+    floor: int
+    log_id: str
+
+
+def read_head(alias: str) -> Head | None:
+    """Return the head, or None where nobody has created it yet."""
+    row = LogHead.objects.using(alias).filter(one=ONE).values_list("seq", "floor", "log_id").first()
+    return Head(*row) if row else None
+
+
+def lock_head(alias: str) -> Head | None:
+    """Lock the head for the rest of this transaction; None when another ticker holds it or there is none.
+
+    On a database without SKIP LOCKED (SQLite) the transaction itself, begun IMMEDIATE, is the lock.
+    """
+    skip = connections[alias].features.has_select_for_update_skip_locked
+    heads = LogHead.objects.using(alias).filter(one=ONE)
+    if connections[alias].features.has_select_for_update:
+        heads = heads.select_for_update(skip_locked=skip)
+    row = heads.values_list("seq", "floor", "log_id").first()
+    return Head(*row) if row else None
+
+
+def create_head(alias: str) -> None:
+    """Create the head above every numbered row, under a new name; harmless when it exists."""
+    newest = Log.objects.using(alias).aggregate(newest=Max("seq"))["newest"] or 0
+    head = LogHead(one=ONE, seq=newest, floor=max(newest, 1), log_id=new_token())
+    LogHead.objects.using(alias).bulk_create([head], ignore_conflicts=True)
+
+
+def new_epoch(alias: str) -> str:
+    """Give the log a new name, so that every open stream and every cursor is told `reset`; return the name."""
+    create_head(alias)
+    name = new_token()
+    LogHead.objects.using(alias).filter(one=ONE).update(log_id=name)
+    return name

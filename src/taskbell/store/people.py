@@ -1,0 +1,43 @@
+"""From an account's key to the recipient channel that only its owner reads."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db import router
+
+from taskbell.models import Recipient
+
+
+def channels_of(user_keys: Iterable[str], alias: str) -> dict[str, str]:
+    """Return the channel of each key, creating recipients; a key whose account is not visible is left out."""
+    wanted = set(user_keys)
+    known = _known(wanted, alias)
+    new = _visible(wanted - known.keys())
+    if new:
+        Recipient.objects.using(alias).bulk_create([Recipient(user_key=key) for key in sorted(new)], ignore_conflicts=True)
+        known |= _known(new, alias)
+    return known
+
+
+def _known(user_keys: set[str], alias: str) -> dict[str, str]:
+    if not user_keys:
+        return {}
+    found = Recipient.objects.using(alias).filter(user_key__in=user_keys)
+    return {recipient.user_key: recipient.channel for recipient in found}
+
+
+def _visible(user_keys: set[str]) -> set[str]:
+    if not user_keys:
+        return set()
+    accounts = get_user_model()._base_manager.using(router.db_for_write(get_user_model()))
+    pks = {pk: key for key in user_keys if (pk := _as_pk(key)) is not None}
+    return {pks[pk] for pk in accounts.filter(pk__in=list(pks)).values_list("pk", flat=True)}
+
+
+def _as_pk(key: str) -> Any:
+    try:
+        return get_user_model()._meta.pk.to_python(key)
+    except (ValidationError, ValueError):
+        return None

@@ -1,0 +1,72 @@
+"""Prune: delete what retention no longer covers. The floor rises first, so a reader is told before rows go."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import transaction
+from django.utils import timezone
+
+from taskbell.conf import current
+from taskbell.models import Log, LogHead, Outbox
+from taskbell.store.head import ONE
+
+# Small enough that no batch holds SQLite's write lock for long.
+BATCH_ROWS: Final = 1_000
+# Progress older than this is of no use to a returning page; its number stays.
+PROGRESS_AGE: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many rows a prune deleted from the log and the outbox, and how many it blanked."""
+
+    log: int = 0
+    failed: int = 0
+    blanked: int = 0
+
+
+def prune(alias: str) -> Pruned:
+    """Delete events older than EVENT_AGE and blank old progress; safe to run anywhere, any number of times."""
+    now = timezone.now()
+    oldest = now - timedelta(seconds=current().EVENT_AGE)
+    _raise_floor(alias, oldest_kept=oldest)
+    return Pruned(
+        log=_delete_below_floor(alias),
+        failed=Outbox.objects.using(alias).filter(failed_at__lt=oldest).delete()[0],
+        blanked=_blank_progress(alias, before=now - PROGRESS_AGE),
+    )
+
+
+def _raise_floor(alias: str, oldest_kept: datetime) -> None:
+    """Move the floor to the first row that is young enough, but never above the newest row of all.
+
+    Walks from the floor in log order, so a clock that once ran ahead or behind deletes nothing too early.
+    """
+    with transaction.atomic(using=alias):
+        head = LogHead.objects.using(alias).filter(one=ONE).first()
+        if head is None:
+            return
+        young = Log.objects.using(alias).filter(seq__gte=head.floor, sequenced_at__gte=oldest_kept).order_by("seq")
+        floor = young.values_list("seq", flat=True).first() or head.seq
+        if floor > head.floor:
+            LogHead.objects.using(alias).filter(one=ONE, floor__lt=floor).update(floor=floor)
+
+
+def _delete_below_floor(alias: str) -> int:
+    head = LogHead.objects.using(alias).filter(one=ONE).first()
+    if head is None:
+        return 0
+    deleted = 0
+    below = Log.objects.using(alias).filter(seq__lt=head.floor).order_by("seq")
+    while batch := list(below.values_list("seq", flat=True)[:BATCH_ROWS]):
+        deleted += Log.objects.using(alias).filter(seq__lte=batch[-1]).delete()[0]
+    return deleted
+
+
+def _blank_progress(alias: str, before: datetime) -> int:
+    blanked = 0
+    old = Log.objects.using(alias).filter(latest_key__isnull=False, sequenced_at__lt=before).order_by("seq")
+    while batch := list(old.values_list("seq", flat=True)[:BATCH_ROWS]):
+        blanked += Log.objects.using(alias).filter(seq__in=batch).update(channel=None, payload="", latest_key=None)
+    return blanked

@@ -1,0 +1,133 @@
+"""The tick: committed outbox rows become numbered log rows, in one short transaction under the head's lock."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from django.db import connections, router, transaction
+from django.utils import timezone
+
+from taskbell.ground.cursor import new_token
+from taskbell.models import Log, LogHead, Outbox
+from taskbell.store import one_statement
+from taskbell.store.head import ONE, Head, lock_head, read_head
+from taskbell.store.log import LogRow
+from taskbell.store.sift import Sifted, sift
+from taskbell.store.waiting import waiting_on
+
+# One batch of rows of the usual size is a few milliseconds under the lock.
+BATCH_ROWS: Final = 1_000
+# How often a row whose account is not visible yet is looked at again.
+KEEP_SECONDS: Final = 1.0
+# A ticker that is stopped inside its transaction loses it, and with it the head's lock, after this long.
+IDLE_IN_TRANSACTION: Final = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The rows that this tick numbered, in order; none when nothing waited. `before` is the head it found."""
+
+    before: Head | None = None
+    rows: Sequence[LogRow] = ()
+    more: bool = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another ticker is at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoHead:
+    """The head is missing: create it (`store.head.create_head`) and tick again."""
+
+
+Answer = Moved | Busy | NoHead
+
+
+class Ticker:
+    """Ticks on the connection of the thread that calls it. Remembers what it saw, so keep one object a thread."""
+
+    def __init__(self, alias: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.alias = alias or router.db_for_write(Outbox)
+        self.failed = 0
+        self.dropped = 0
+        self._clock = clock
+        self._waiting = waiting_on(self.alias)
+        self._left_at: tuple[str, int] | None = None
+        self._kept: dict[int, float] = {}
+
+    def tick(self) -> Answer:
+        """Number what waits and answer `Moved`, `Busy` or `NoHead`; after a database error it starts afresh."""
+        try:
+            answer = self._tick()
+        except BaseException:
+            self._waiting.restart()
+            raise
+        if not isinstance(answer, Moved) or not self._continues(answer):
+            self._waiting.restart()
+        return answer
+
+    def _tick(self) -> Answer:
+        ids, plain = self._waiting.read(BATCH_ROWS + len(self._kept))
+        due = [id for id in ids if self._kept.get(id, 0) <= self._clock()]
+        if not due:
+            return Moved()
+        more = len(due) >= BATCH_ROWS
+        moved = self._in_one_statement(due, more) if plain else self._in_steps(due, more)
+        return moved or (Busy() if read_head(self.alias) else NoHead())
+
+    def _in_one_statement(self, ids: list[int], more: bool) -> Moved | None:
+        found = one_statement.move(self.alias, ids, new_token())
+        return Moved(*found, more) if found else None
+
+    def _in_steps(self, ids: list[int], more: bool) -> Moved | None:
+        with transaction.atomic(using=self.alias):
+            self._bound_idle_time()
+            head = lock_head(self.alias)
+            if head is None:
+                return None
+            sifted = sift(ids, self.alias)
+            rows = self._number(sifted, head)
+            Outbox.objects.using(self.alias).filter(id__in=sifted.spent).delete()
+            Outbox.objects.using(self.alias).filter(id__in=sifted.failed).update(failed_at=timezone.now())
+        self._remember(ids, sifted)
+        return Moved(head, rows, more)
+
+    def _number(self, sifted: Sifted, head: Head) -> list[LogRow]:
+        nonce, now = new_token(), timezone.now()
+        rows = [
+            LogRow(seq, nonce, channel, entry.type, entry.payload, entry.latest_key)
+            for seq, (entry, channel) in enumerate(sifted.entries, start=head.seq + 1)
+        ]
+        if rows:
+            Log.objects.using(self.alias).bulk_create([Log(**row._asdict(), sequenced_at=now) for row in rows])
+            LogHead.objects.using(self.alias).filter(one=ONE).update(seq=rows[-1].seq)
+            sifted.tell_folds(head.seq + 1, self.alias)
+        return rows
+
+    def _remember(self, ids: list[int], sifted: Sifted) -> None:
+        self.failed += len(sifted.failed)
+        self.dropped += sifted.dropped
+        for id in ids:
+            self._kept.pop(id, None)
+        self._kept |= dict.fromkeys(sifted.kept, self._clock() + KEEP_SECONDS)
+        self._waiting.keep(self._kept)
+
+    def _continues(self, moved: Moved) -> bool:
+        if moved.before is None:
+            return True
+        found, expected = (moved.before.log_id, moved.before.seq), self._left_at
+        self._left_at = (moved.before.log_id, moved.rows[-1].seq if moved.rows else moved.before.seq)
+        return expected in (None, found)
+
+    def _bound_idle_time(self) -> None:
+        if connections[self.alias].vendor == "postgresql":
+            with connections[self.alias].cursor() as cursor:
+                milliseconds = int(IDLE_IN_TRANSACTION.total_seconds() * 1000)
+                cursor.execute("select set_config('idle_in_transaction_session_timeout', %s, true)", [str(milliseconds)])
