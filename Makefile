@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 
 # Warnings are errors and development mode is on. Two workers, a file at a time: more would only make the proofs,
 # which start servers of their own, wait for each other.
-PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := env PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 ON_POSTGRES := $(BIN)/python -m tests.servers.postgres
 # With ARGS it is no failure that none of the chosen tests is a contract (pytest's exit code 5).
 NONE_IS_FINE = $(if $(ARGS),|| test $$? -eq 5)
