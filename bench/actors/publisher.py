@@ -1,0 +1,76 @@
+"""Publishes to a channel from a process of its own, as a project's worker does.
+
+Each payload carries the monotonic clock just before `publish()`. With `--rate` it publishes that many a second, on time
+whatever the earlier ones took; without, one for each line on stdin. Prints one JSON list of `[before, committed]`.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+import django
+from django.db import connection, transaction
+
+PAD_CHARACTERS: Final = 40
+# A pause shorter than this is spent spinning: sleep() comes back a little late.
+SPIN_S: Final = 0.0003
+
+Times = list[tuple[int, int]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--channel", required=True)
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--count", type=int, default=1)
+    parser.add_argument("--pad", type=int, default=PAD_CHARACTERS)
+    options = parser.parse_args()
+    django.setup()
+    connection.ensure_connection()
+    times: Times = []
+    send = sender(options.channel, "x" * options.pad, times)
+    say_ready()
+    if options.rate:
+        for due in paced(options.rate, options.count):
+            wait_until(due)
+            send()
+    else:
+        for _ in sys.stdin:
+            send()
+    json.dump(times, sys.stdout)
+
+
+def sender(channel: str, pad: str, times: Times) -> Callable[[], None]:
+    """Return what publishes one event in a transaction of its own and notes both moments."""
+    from taskbell import publish
+
+    def send() -> None:
+        with transaction.atomic():
+            before = time.monotonic_ns()
+            # Registered first, so it runs first: the moment at which COMMIT came back.
+            transaction.on_commit(lambda: times.append((before, time.monotonic_ns())))
+            publish(channel, "message", {"stamp": f"t={before}", "pad": pad})
+
+    return send
+
+
+def paced(rate: float, count: int) -> list[float]:
+    start = time.monotonic() + 0.05
+    return [start + number / rate for number in range(count)]
+
+
+def wait_until(due: float) -> None:
+    while (left := due - time.monotonic()) > 0:
+        if left > SPIN_S:
+            time.sleep(left - SPIN_S)
+
+
+def say_ready() -> None:
+    print("ready", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

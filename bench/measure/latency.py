@@ -1,0 +1,81 @@
+"""From `publish()` in another process to the bytes on a few open streams, at three rates."""
+
+from collections import defaultdict
+from typing import Any, Final
+
+from bench.actors.publisher import PAD_CHARACTERS
+from bench.rig.databases import Databases
+from bench.rig.figures import LIMIT, Figure, quantile
+from bench.rig.plan import Plan
+from bench.rig.processes import Failed
+from bench.rig.servers import PUBLIC, Gateway, Limit, Streams, publisher
+
+STREAMS: Final = 5
+RATES: Final = (10, 100, 1_000)
+LIMIT_S: Final = 2.0
+WARM_UP_EVENTS: Final = 20
+LAST_EVENT_S: Final = 15.0
+
+Samples = dict[tuple[str, str], list[float]]
+
+
+def measure(plan: Plan, databases: Databases) -> list[Figure]:
+    figures = []
+    for engine in plan.databases:
+        with databases.fresh(engine) as database, Gateway(database) as gateway:
+            one_rate(database, gateway, 100, WARM_UP_EVENTS)
+            taken: dict[int, Samples] = {rate: defaultdict(list) for rate in RATES}
+            for _ in range(plan.pairs):
+                for rate, samples in taken.items():
+                    count = max(int(rate * plan.seconds), 10)
+                    note(samples, "taskbell", one_rate(database, gateway, rate, count))
+                    note(samples, "limit", {"publish": bare(rate, max(int(rate * min(plan.seconds, LIMIT_S)), 10))})
+            figures += [figure for rate, samples in taken.items() for figure in of_rate(engine, rate, samples)]
+    return figures
+
+
+def one_rate(database: Any, gateway: Gateway, rate: int, count: int) -> dict[str, list[float]]:
+    """Publish `count` events and return milliseconds until the last of the streams had each."""
+    seconds = count / rate + LAST_EVENT_S
+    with Streams(gateway.port, STREAMS, PUBLIC, "--each", "--events", count, "--seconds", seconds) as streams:
+        streams.await_all()
+        with publisher(database, "--rate", rate, "--count", count) as writer:
+            times = writer.result(seconds + 30)
+        result = streams.result(seconds + 30)
+    arrived = {event["t"]: event["last"] for event in result["each"] if event["streams"] == STREAMS}
+    if len(arrived) != count or result["deliveries"]["count"] != count * STREAMS:
+        seen = f"{result['deliveries']}, {result['streams']}"
+        raise Failed(f"{count} events to {STREAMS} streams were not delivered once each: {seen}")
+    return {
+        "publish": [(arrived[before] - before) / 1e6 for before, _ in times],
+        "commit": [(arrived[before] - committed) / 1e6 for before, committed in times],
+    }
+
+
+def bare(rate: int, count: int) -> list[float]:
+    with (
+        Limit(STREAMS, pad=PAD_CHARACTERS, events=count, period_ms=1_000 // rate) as limit,
+        Streams(limit.port, STREAMS, PUBLIC, "--each", "--events", count, "--seconds", count / rate + 5) as streams,
+    ):
+        result = streams.result(count / rate + 30)
+    return [(event["last"] - event["t"]) / 1e6 for event in result["each"]]
+
+
+def note(samples: Samples, side: str, latencies: dict[str, list[float]]) -> None:
+    for since, values in latencies.items():
+        samples[side, f"{since} p50"].append(quantile(values, 0.5))
+        samples[side, f"{since} p99"].append(quantile(values, 0.99))
+
+
+def of_rate(engine: str, rate: int, samples: Samples) -> list[Figure]:
+    return [
+        Figure(
+            name=f"{engine}, {rate:,}/s, {since} to bytes {share}",
+            unit="ms",
+            samples=samples["taskbell", f"{since} {share}"],
+            yardstick=LIMIT,
+            beside=samples["limit", f"publish {share}"],
+        )
+        for since in ("publish", "commit")
+        for share in ("p50", "p99")
+    ]

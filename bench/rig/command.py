@@ -1,0 +1,111 @@
+"""The command: measures what is asked for, prints a table, keeps the figures."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from bench.measure import fanout, handshakes, idle, latency, tick, writer
+from bench.rig.build import BENCH
+from bench.rig.check import check_load_tool
+from bench.rig.databases import ENGINES, Databases
+from bench.rig.figures import table
+from bench.rig.machine import describe
+from bench.rig.plan import QUICK, Plan
+from bench.rig.processes import Failed
+
+MEASURES: Final[dict[str, ModuleType]] = {
+    "idle": idle,
+    "handshakes": handshakes,
+    "fanout": fanout,
+    "latency": latency,
+    "tick": tick,
+    "writer": writer,
+}
+RESULTS: Final = BENCH / "results.json"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    options = read_command_line(words)
+    plan = plan_of(options)
+    # So that everything started is stopped when a terminal, make or CI ends us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    done, failed = measure_all(options.only or list(MEASURES), plan)
+    if done and options.output:
+        keep(done, options.output)
+    return 1 if failed else 0
+
+
+def read_command_line(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench/run.py", description="Measure Taskbell. bench/README.md explains.")
+    parser.add_argument("--only", action="append", choices=MEASURES, help="measure this; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="see that it runs: tiny loads, nothing kept")
+    parser.add_argument("--database", dest="databases", action="append", choices=ENGINES, help="only on this one")
+    parser.add_argument("--output", type=Path, help="where the figures go (bench/results.json, --quick: nowhere)")
+    for field in fields(Plan):
+        if field.name != "databases":
+            parser.add_argument(f"--{field.name}", type=float if field.name == "seconds" else positive)
+    options = parser.parse_args(words)
+    if options.output is None and not options.quick:
+        options.output = RESULTS
+    return options
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    given = {field.name: getattr(options, field.name) for field in fields(Plan)}
+    return replace(QUICK if options.quick else Plan(), **{name: value for name, value in given.items() if value})
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def measure_all(names: Sequence[str], plan: Plan) -> tuple[dict[str, Any], bool]:
+    """Measure one after the other; one that fails says so and the others go on."""
+    done: dict[str, Any] = {}
+    failed = False
+    check_load_tool()
+    with Databases() as databases:
+        for name in names:
+            print(f"\n{name}: {first_line(MEASURES[name])}", flush=True)
+            try:
+                figures = [figure.as_json() for figure in measure_one(name)(plan, databases)]
+            except Failed as error:
+                failed = True
+                print(f"FAILED: {error}", flush=True)
+                continue
+            print(table(figures), flush=True)
+            done[name] = {"taken": now(), "plan": asdict(plan), "figures": figures}
+        versions = {"postgres": databases.postgres_version()}
+    return {"machine": describe() | versions, "measures": done} if done else {}, failed
+
+
+def measure_one(name: str) -> Callable[..., Any]:
+    return MEASURES[name].measure  # type: ignore[no-any-return]
+
+
+def first_line(module: ModuleType) -> str:
+    return (module.__doc__ or "").partition("\n")[0]
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def keep(done: dict[str, Any], path: Path) -> None:
+    """Write the figures; what was measured earlier on the same machine and not again now stays."""
+    old = json.loads(path.read_text()) if path.exists() else {}
+    versions = done["machine"]
+    versions["postgres"] = versions["postgres"] or old.get("machine", {}).get("postgres")
+    measures = (old["measures"] if old.get("machine") == versions else {}) | done["measures"]
+    ordered = {name: measures[name] for name in MEASURES if name in measures}
+    path.write_text(json.dumps({"machine": versions, "measures": ordered}, indent=1) + "\n")

@@ -1,0 +1,24 @@
+"""How much is measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.rig.databases import ENGINES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The size of a run. `pairs` is how often each figure is taken, always in turn with what stands beside it."""
+
+    pairs: int = 3
+    streams: int = 10_000
+    people: int = 1_000
+    handshakes: int = 2_000
+    seconds: float = 5.0
+    rows: int = 20_000
+    inserts: int = 500
+    databases: Sequence[str] = ENGINES
+
+
+# To see that everything still runs; no figure of it means anything.
+QUICK = Plan(pairs=1, streams=300, people=30, handshakes=100, seconds=1.0, rows=1_000, inserts=50)
