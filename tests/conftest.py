@@ -8,7 +8,9 @@ from typing import Any
 import hypothesis
 import pytest
 from pytest_django import DjangoDbBlocker
+from selenium.webdriver import Chrome
 
+from tests.servers.browser import chromium
 from tests.servers.postgres import Postgres
 from tests.servers.process import Unavailable
 from tests.servers.project import Project, Templates
@@ -83,3 +85,13 @@ def project(
             for made in reversed(projects):
                 made.remove()
                 templates.drop(made.address)
+
+
+@pytest.fixture
+def browser() -> Iterator[Chrome]:
+    """A Chromium of its own, with no cookie and nothing open; mark the test `browser`."""
+    try:
+        with chromium() as browser:
+            yield browser
+    except Unavailable as error:
+        missing(error)

@@ -12,8 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import connections
 from django.test import Client
 
@@ -102,7 +101,7 @@ class Gateway(Process):
 
 
 class Project:
-    """`settings` is the `TASKBELL` of the processes started afterwards, `env` everything else that they inherit."""
+    """Processes inherit `env`; what is changed there or by `configure()` holds for those started afterwards."""
 
     def __init__(self, folder: Path, address: str) -> None:
         self.folder = folder
@@ -119,8 +118,8 @@ class Project:
     def run(self, *argv: str, timeout: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run `python -m django …` to its end and return what it printed; the options are those of `subprocess.run`."""
         command = [sys.executable, "-m", "django", *argv]
-        options = {"env": self.env, "cwd": self.folder, "capture_output": True, "text": True} | options
-        return subprocess.run(command, timeout=timeout, check=False, **options)
+        place: dict[str, Any] = {"env": self.env, "cwd": self.folder, "capture_output": True}
+        return subprocess.run(command, timeout=timeout, check=False, text=True, **(place | options))
 
     def popen(self, *argv: str, **options: Any) -> Process:
         """Start `python -m django …`; the options are those of `Popen`, without any it prints into its `.output()`."""
@@ -128,9 +127,12 @@ class Project:
 
     def python(self, *argv: str, **options: Any) -> Process:
         """Start a Python program of the project."""
+        place: dict[str, Any] = {"env": self.env, "cwd": self.folder}
         if "stdout" not in options:
-            options["log"] = self._log()
-        return self._keep(Process([sys.executable, *argv], **{"env": self.env, "cwd": self.folder} | options))
+            place["log"] = self._log()
+        process = Process([sys.executable, *argv], **(place | options))
+        self.processes.append(process)
+        return process
 
     def serve(self, *options: str, port: int | None = None) -> Gateway:
         """Start `manage.py taskbell serve` and return when it is ready."""
@@ -150,24 +152,19 @@ class Project:
         return gateway
 
     def _gateway(self, port: int, *argv: str) -> Gateway:
-        options = {"env": self.env, "cwd": self.folder, "log": self._log()}
-        gateway = Gateway([sys.executable, *argv], port=port, **options)
+        gateway = Gateway([sys.executable, *argv], port=port, env=self.env, cwd=self.folder, log=self._log())
         self.processes.append(gateway)
         return gateway
 
     def _log(self) -> Path:
         return self.folder / f"process-{next(self._logs)}.log"
 
-    def _keep(self, process: Process) -> Process:
-        self.processes.append(process)
-        return process
-
-    def person(self, username: str) -> AbstractBaseUser:
+    def person(self, username: str) -> User:
         """Return the user of that name, created at the first time."""
-        user, _ = get_user_model().objects.get_or_create(username=username)
+        user, _ = User.objects.get_or_create(username=username)
         return user
 
-    def sign_in(self, user: AbstractBaseUser) -> str:
+    def sign_in(self, user: User) -> str:
         """Sign a user in as the browser of one more session, and return its cookie header."""
         client = Client()
         client.force_login(user)
@@ -177,9 +174,8 @@ class Project:
         """Let this very process, and the threads it starts from now on, work on the project's database."""
         assert self._before is None
         self._before = connections.settings["default"], connections["default"]
-        connections.settings["default"] = connections.configure_settings({"default": settings_of(self.address)})[
-            "default"
-        ]
+        settings = connections.configure_settings({"default": settings_of(self.address)})
+        connections.settings["default"] = settings["default"]
         connections["default"] = connections.create_connection("default")
 
     def detach(self) -> None:
