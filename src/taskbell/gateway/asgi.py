@@ -1,11 +1,16 @@
-"""The two ways to run a gateway: beside Django in one ASGI application, or alone (`manage.py taskbell serve`)."""
+"""The two ways to run a gateway: beside Django in one ASGI application, or alone (`manage.py taskbell serve`).
 
-from typing import Any, Final
+A project's `asgi.py` imports this before Django is set up, so what needs models is imported at the first call.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
 
 from django.urls import NoReverseMatch, reverse
 
-from taskbell.gateway.app import Gateway
-from taskbell.gateway.stream import answer
+from taskbell.gateway.answer import answer
+
+if TYPE_CHECKING:
+    from taskbell.gateway.app import Gateway
 
 LIVE_PATH: Final = "/livez"
 READY_PATH: Final = "/readyz"
@@ -27,16 +32,18 @@ class EventsMiddleware:
         else:
             await self.app(scope, receive, send)
 
-    def _started(self) -> Gateway:
+    def _started(self) -> "Gateway":
         """Return the gateway; it starts at lifespan or, where a server has none, with the first stream."""
         if self._gateway is None:
+            from taskbell.gateway.app import Gateway
+
             self._gateway = Gateway()
         self._gateway.start()
         return self._gateway
 
     def _name(self, scope: dict[str, Any]) -> str | None:
         """Return what stands after the prefix of the streams, None when the path is not theirs."""
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         prefix = self._events_prefix()
         if not path.startswith(prefix):
             return None

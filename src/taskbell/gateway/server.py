@@ -12,8 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from taskbell.conf import current
-from taskbell.gateway.stream import DETACH, Headers
-from taskbell.gateway.wire import DetachedStream
+from taskbell.gateway.wire import DETACH, DetachedStream, Headers
 
 TESTED_UVICORN: Final = ((0, 46), (0, 54))
 
@@ -51,7 +50,7 @@ class StreamProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._requests += 1
-        self.scope["extensions"] = {DETACH: partial(self.detach, self._requests)}
+        self.scope["extensions"] = {DETACH: partial(self.detach, self._requests)}  # type: ignore[dict-item]
         if self._head_timer is None:
             self._await_head()
 
@@ -77,7 +76,7 @@ class StreamProtocol(HttpToolsProtocol):
         transport.write(_head(self.server_state.default_headers + headers))
         # What refers to itself would wait for the garbage collector.
         self.scope = self.cycle = self.parser = self.headers = None  # type: ignore[assignment]
-        cycle.scope.clear()
+        cycle.scope = {}  # type: ignore[typeddict-item]
         return True
 
     def _await_head(self) -> None:

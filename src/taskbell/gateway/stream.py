@@ -10,20 +10,17 @@ from typing import Any, Final
 
 from taskbell.conf import current
 from taskbell.gateway.access import Grant, Refusal, authorize
+from taskbell.gateway.answer import answer
 from taskbell.gateway.hub import Hub
 from taskbell.gateway.life import Life
 from taskbell.gateway.limits import Limits
 from taskbell.gateway.pool import Pool
 from taskbell.gateway.request import Rejected, StreamRequest, client_address, read_request
-from taskbell.gateway.wire import DetachedStream, PlainStream, Stream
+from taskbell.gateway.wire import DETACH, DetachedStream, Headers, PlainStream, Stream
 from taskbell.ground.sse import CONTENT_TYPE
 
-DETACH: Final = "taskbell.detach"
 # A second gateway may know newer numbers; after this many polls a cursor above ours is not the future but forged.
 POLLS_TO_WAIT: Final = 2
-RETRY_AFTER: Final = b"5"
-
-Headers = list[tuple[bytes, bytes]]
 
 
 class StreamEndpoint:
@@ -85,23 +82,6 @@ class StreamEndpoint:
         self.limits.enter(stream, self.hub)
         self.life.enter(stream)
         self.hub.join(stream, asked.cursor, "unknown" if asked.unknown_cursor else None)
-
-
-async def answer(send: Any, status: int, text: str) -> None:
-    """Send a short plain answer and close the connection."""
-    body = f"{text}\n".encode()
-    headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        (b"connection", b"close"),
-    ]
-    if status == 503:
-        headers.append((b"retry-after", RETRY_AFTER))
-    if status == 405:
-        headers.append((b"allow", b"GET"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _headers(asked: StreamRequest) -> Headers:

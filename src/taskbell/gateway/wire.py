@@ -11,17 +11,24 @@ import socket
 import struct
 import termios
 from abc import abstractmethod
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from taskbell.gateway.access import Grant
 from taskbell.ground.cursor import Cursor
 from taskbell.ground.sse import ResetReason
+
+if TYPE_CHECKING:  # access needs models, and a server imports its protocol before the project is set up
+    from taskbell.gateway.access import Grant
+
+# The ASGI extension by which a server hands its transport over.
+DETACH: Final = "taskbell.detach"
 
 LIVE: Final = -1
 # A reader that takes nothing holds this much of the kernel's memory (which doubles it), and no more.
 SEND_BUFFER: Final = 32 * 1024
 # Heartbeats keep data unacknowledged, which disables keepalive; this bounds a vanished and a stopped peer alike.
 USER_TIMEOUT_MS: Final = 30_000
+
+Headers = list[tuple[bytes, bytes]]
 
 
 class Listening(Protocol):
@@ -40,7 +47,7 @@ class Stream:
     hub: Listening
     ends_at: float
 
-    def __init__(self, grant: Grant, address: str) -> None:
+    def __init__(self, grant: "Grant", address: str) -> None:
         self.grant = grant
         self.channels = grant.channels
         self.address = address
@@ -123,7 +130,7 @@ class PlainStream(Stream):
 
     __slots__ = ("_data", "_last", "_send", "_task", "_wake")
 
-    def __init__(self, grant: Grant, address: str, send: Any) -> None:
+    def __init__(self, grant: "Grant", address: str, send: Any) -> None:
         super().__init__(grant, address)
         self._send = send
         self._data = b""
