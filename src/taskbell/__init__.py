@@ -9,7 +9,11 @@ if TYPE_CHECKING:
 __all__ = ["apublish", "publish", "publish_many"]
 
 # Importing taskbell must load no model, no queue and no server: settings files and task modules import it.
-_HOMES = {"apublish": "taskbell.store.outbox", "publish": "taskbell.store.outbox", "publish_many": "taskbell.store.outbox"}
+_HOMES = {
+    "apublish": "taskbell.store.outbox",
+    "publish": "taskbell.store.outbox",
+    "publish_many": "taskbell.store.outbox",
+}
 
 
 def __getattr__(name: str) -> Any:

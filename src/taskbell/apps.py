@@ -7,3 +7,7 @@ class TaskbellConfig(AppConfig):
 
     def ready(self) -> None:
         from taskbell import checks  # noqa: F401  (registers the system checks)
+        from taskbell.store.loops import Loop, register
+        from taskbell.store.prune import PRUNE_SECONDS, prune
+
+        register(Loop(name="prune", seconds=PRUNE_SECONDS, step=prune))

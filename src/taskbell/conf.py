@@ -31,7 +31,9 @@ class Settings:
     WAKEUP: str = _setting("auto", "`auto`, `poll`, `postgres` or a `redis://` address: how writers wake the gateways.")
     POLL: int = _setting(1, "Look at the outbox and the log at least this often, with every wakeup dead.")
     EVENT_AGE: int = _setting(86_400, "How long an event can be replayed, counted from its number.")
-    OUTBOX_LIMIT: int = _setting(1_000_000, "Rows waiting before `status` and `doctor` complain; `publish` never refuses.")
+    OUTBOX_LIMIT: int = _setting(
+        1_000_000, "Rows waiting before `status` and `doctor` complain; `publish` never refuses."
+    )
     PING: int = _setting(20, "A sign of life on every stream this often, give or take a fifth; 5 to 45.")
     STREAM_AGE: int = _setting(1_800, "A stream is closed at this age, give or take a fifth, and comes back.")
     DRAIN: int = _setting(20, "How long a stopping gateway takes to say `bye` to all its streams.")
@@ -42,7 +44,9 @@ class Settings:
     STREAMS_PER_PROCESS: int = _setting(20_000, "More streams in one process are refused with 503.")
     CHANNELS_PER_STREAM: int = _setting(100, "A stream that asks for more channels is refused with 400.")
     WINDOW_BYTES: int = _setting(16 * MIB, "Recent frames kept in memory, so that reconnecting asks no database.")
-    STALLED: int = _setting(30, "A stream whose reader takes nothing for this long is cut; it resumes where it stopped.")
+    STALLED: int = _setting(
+        30, "A stream whose reader takes nothing for this long is cut; it resumes where it stopped."
+    )
     HEADER_BYTES: int = _setting(16_384, "A request head over this is refused.")
     HEADER_TIME: int = _setting(10, "A request head that takes longer than this is cut.")
     TRUSTED_PROXIES: tuple[str, ...] | list[str] = _setting(

@@ -27,7 +27,7 @@ class InvalidChannel(InvalidEvent):
 
 
 class InvalidType(InvalidEvent):
-    """A type is 1 to 64 of a-z, 0-9, dot, underscore and hyphen, and not a name that Taskbell or the browser uses itself."""
+    """A type is 1 to 64 of a-z, 0-9, dot, underscore and hyphen, and not a name with a use of its own."""
 
 
 class InvalidPayload(InvalidEvent):

@@ -28,7 +28,9 @@ LOOK_SECONDS: Final = 0.1
 def stream(request: HttpRequest, name: str = "") -> HttpResponseBase:
     """Serve one stream from a plain Django view; only with DEBUG."""
     if not settings.DEBUG:
-        return HttpResponse("Run `manage.py taskbell serve`, or wrap the ASGI application in EventsMiddleware.\n", status=501)
+        return HttpResponse(
+            "Run `manage.py taskbell serve`, or wrap the ASGI application in EventsMiddleware.\n", status=501
+        )
     caller = Caller(session_key=request.COOKIES.get(settings.SESSION_COOKIE_NAME), request=request)
     grant = authorize(caller, Wish(name or None, tuple(request.GET.getlist("channel"))))
     if isinstance(grant, Refusal):

@@ -23,6 +23,7 @@ from taskbell.gateway.window import Window
 from taskbell.models import Log
 from taskbell.store.connection import adopt
 from taskbell.store.loops import Loop, registered
+from taskbell.wakeups import configured
 
 # Browsers come back at once, at a moment of their own within this: the drain itself has spread them already.
 RETRY_SPREAD_MS: Final = (500, 3000)
@@ -55,12 +56,15 @@ class Gateway:
         """Start reading, and the loops that apps have registered; harmless when started."""
         if self._pump is not None:
             return
+        configured(self.alias)  # a setting that cannot work stops the start, not the pump's thread
         loop = asyncio.get_running_loop()
         self._pump = Pump(self.hub, self.alias, loop, self.pool.renew)
         self._pump.start()
         self.life.start()
         for background in registered():
-            threading.Thread(target=self._repeat, args=[background], name=f"taskbell-{background.name}", daemon=True).start()
+            threading.Thread(
+                target=self._repeat, args=[background], name=f"taskbell-{background.name}", daemon=True
+            ).start()
         self._listen_for_end(loop)
 
     @property
@@ -91,7 +95,7 @@ class Gateway:
     async def _last_bytes(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_BYTES_SECONDS):
-                while self.hub.streams:
+                while self.hub.streams:  # noqa: ASYNC110  a second at most, once in a process
                     await asyncio.sleep(0.01)
         for stream in list(self.hub.streams):
             stream.abort()
@@ -133,4 +137,3 @@ class Gateway:
     def _begin_drain(self) -> None:
         if self._draining is None:
             self._draining = asyncio.create_task(self._drain())
-

@@ -49,7 +49,8 @@ class Life:
     async def _pings(self) -> None:
         while True:
             await asyncio.sleep(1)
-            while self.hub.fanning_out:  # a ping would claim frames that are still on their way
+            # A ping would claim frames that are still on their way.
+            while self.hub.fanning_out:  # noqa: ASYNC110  milliseconds, and nobody else waits for it
                 await asyncio.sleep(0)
             self._slots.rotate(-1)
             due, self._slots[0] = self._slots[0], []

@@ -30,9 +30,8 @@ HOT_SECONDS: Final = 0.1
 HOT_WAIT: Final = 0.002
 # How long the ticking gateway is given to move what rang before another one tries.
 OTHERS_WAIT: Final = 0.05
-# Batches the hub may have waiting before the pump stops reading: the log holds the rest.
-MOST_PENDING: Final = 100
-FULL_WAIT: Final = 0.005
+# While the hub fans out, reading more would only take the interpreter from it.
+BUSY_WAIT: Final = 0.001
 BACK_OFF: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 # A log line for a fault that lasts, at most this often.
 COMPLAIN_SECONDS: Final = 60.0
@@ -73,20 +72,21 @@ class Pump(threading.Thread):
                 try:
                     self._step(self._listener)
                     self._failures = 0
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001  whatever it was, streams stay and the log is tried again
                     self._recover(error)
         connections[self.alias].close()
 
     def _step(self, listener: Listener) -> None:
         if self._position is None:
-            return self._start()
+            self._start()
+            return
         rang = listener.wait(self._patience())
         if self._ending.is_set():
             return
         if not self._file.still():
             self._reopen()
-        while len(self.hub.pending) > MOST_PENDING and not self._ending.wait(FULL_WAIT):
-            pass
+        while self.hub.busy and not self._ending.wait(BUSY_WAIT):
+            pass  # what comes meanwhile leaves together, in one write a stream
         polled = time.monotonic() - self._polled_at >= current().POLL
         if polled:
             self._polled_at = time.monotonic()
@@ -107,7 +107,8 @@ class Pump(threading.Thread):
     def _start(self) -> None:
         place = place_of_head(self.alias)
         if place is None:
-            return create_head(self.alias)
+            create_head(self.alias)
+            return
         rows = tail(self.alias, current().WINDOW_BYTES)
         if rows:
             place = Cursor(place.log_id, rows[-1].seq, rows[-1].nonce)

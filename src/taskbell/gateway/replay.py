@@ -11,7 +11,7 @@ from taskbell.gateway.pool import Pool
 from taskbell.gateway.window import Frame
 from taskbell.gateway.wire import Stream
 from taskbell.store.log import LogRow
-from taskbell.store.missed import Missed, Reader, read_missed
+from taskbell.store.missed import Missed, Reader, Round, read_missed
 
 # A round holds at most this many times PULL_BYTES in memory.
 STREAMS_A_ROUND: Final = 200
@@ -64,11 +64,15 @@ class Replay:
         upto = self.hub.position
         if not streams or upto is None:
             return
-        readers = [Reader(stream.channels, stream.place, stream.unchecked) for stream in streams]
-        self.rounds += 1
-        answers = await self._pool.run(
-            read_missed, readers, upto, current().REPLAY_LIMIT, PULL_BYTES, self.hub.window.superseded, self._alias
+        round = Round(
+            readers=[Reader(stream.channels, stream.place, stream.unchecked) for stream in streams],
+            upto=upto,
+            limit=current().REPLAY_LIMIT,
+            chunk=PULL_BYTES,
+            superseded=self.hub.window.superseded,
         )
+        self.rounds += 1
+        answers = await self._pool.run(read_missed, round, self._alias)
         encoded: dict[int, bytes] = {}
         for stream, answer in zip(streams, answers, strict=True):
             self._asking.pop(stream, None)

@@ -3,11 +3,11 @@
 import ipaddress
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
+from io import BytesIO
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
 from django.http.request import split_domain_port, validate_host
 
@@ -42,6 +42,7 @@ class StreamRequest:
 
 def read_request(scope: dict[str, Any], name: str) -> StreamRequest:
     """Return what the request asks, `name` being the path after the prefix; raise `Rejected`."""
+    _check_size(scope)
     headers = _single_headers(scope)
     _check_framing(scope, headers)
     query = _query(scope)
@@ -71,6 +72,16 @@ def _is_trusted(address: str) -> bool:
     except ValueError:
         return False
     return any(parsed in ipaddress.ip_network(network, strict=False) for network in current().TRUSTED_PROXIES)
+
+
+def _check_size(scope: dict[str, Any]) -> None:
+    size = (
+        len(scope["path"])
+        + len(scope["query_string"])
+        + sum(len(name) + len(value) for name, value in scope["headers"])
+    )
+    if size > current().HEADER_BYTES:
+        raise Rejected(431, "The request head is too large.")
 
 
 def _single_headers(scope: dict[str, Any]) -> dict[bytes, bytes]:
@@ -132,7 +143,7 @@ def _wish(name: str, query: dict[str, list[str]]) -> Wish:
 
 def _caller(scope: dict[str, Any], headers: dict[bytes, bytes]) -> Caller:
     if current().AUTHENTICATE is not None:
-        return Caller(request=ASGIRequest(scope, None))
+        return Caller(request=ASGIRequest(scope, BytesIO()))
     try:
         cookies = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
     except CookieError:

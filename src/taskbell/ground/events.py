@@ -50,7 +50,7 @@ def check_channel(channel: object) -> str:
     """Return `channel` if an application may publish to it, or raise `InvalidChannel`."""
     if not isinstance(channel, str):
         raise InvalidChannel(
-            f"A channel is a string or a saved user object, not {_kind(channel)}. Pass the user object itself for a person."
+            f"A channel is a string or a saved user object, not {_kind(channel)}. For a person pass the user object."
         )
     if not is_channel(channel):
         raise InvalidChannel(
@@ -59,7 +59,8 @@ def check_channel(channel: object) -> str:
         )
     if namespace(channel) in RESERVED_NAMESPACES:
         raise InvalidChannel(
-            f"{_quote(channel)}: the namespaces `user:` and `taskbell:` are Taskbell's own. For a person pass the user object."
+            f"{_quote(channel)}: the namespaces `user:` and `taskbell:` are Taskbell's own. "
+            "For a person pass the user object."
         )
     return channel
 
@@ -113,7 +114,8 @@ def _check_integer(digits: str) -> None:
 
 def _refuse_integer(digits: str) -> NoReturn:
     raise InvalidPayload(
-        f"The integer {digits[:40]} is over 2**53 - 1 and would arrive as another number in a browser. Send it as a string."
+        f"The integer {digits[:40]} is over 2**53 - 1 and would arrive as another number in a browser. "
+        "Send it as a string."
     )
 
 

@@ -34,7 +34,7 @@ class Fold(ABC):
     def fold(self, rows: Sequence[Outbox], using: str) -> list[Entry]:
         """Return the entries that these rows (in outbox order) cause; none for a fact that changes nothing."""
 
-    def numbered(self, entries: Sequence[tuple[int, Entry]], using: str) -> None:  # noqa: B027  (most folds need no number)
+    def numbered(self, entries: Sequence[tuple[int, Entry]], using: str) -> None:
         """Learn the log numbers that the entries were given, in the same transaction."""
 
 

@@ -35,6 +35,21 @@ class Reader:
     unchecked: Cursor | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One round for many readers, up to the number of `upto`.
+
+    `limit` bounds the events of a reader that is still unchecked, `chunk` the payload bytes of one answer;
+    `superseded(latest_key, seq)` tells of newer progress that comes later anyway.
+    """
+
+    readers: Sequence[Reader]
+    upto: Cursor
+    limit: int
+    chunk: int
+    superseded: Superseded
+
+
 @dataclass(frozen=True, slots=True)
 class Missed:
     """The rows for one reader, complete up to `place`."""
@@ -51,22 +66,17 @@ class _Mark:
     size: int
 
 
-def read_missed(
-    readers: Sequence[Reader], upto: Cursor, limit: int, chunk: int, superseded: Superseded, alias: str
-) -> list[Missed | Reason]:
-    """Return for each reader its next rows up to the number of `upto`, or why it cannot be continued.
-
-    `limit` bounds the events of a reader that is still unchecked, `chunk` the payload bytes of one answer.
-    """
-    refused = _refused(readers, upto, limit, alias)
-    going_on = [reader for index, reader in enumerate(readers) if index not in refused]
-    served = iter(_serve(going_on, upto.seq, chunk, superseded, alias))
-    answers = [refused[index] if index in refused else next(served) for index in range(len(readers))]
+def read_missed(round: Round, alias: str) -> list[Missed | Reason]:
+    """Return for each reader of the round its next rows, or why it cannot be continued."""
+    refused = _refused(round, alias)
+    going_on = [reader for index, reader in enumerate(round.readers) if index not in refused]
+    served = iter(_serve(going_on, round, alias))
+    answers = [refused[index] if index in refused else next(served) for index in range(len(round.readers))]
     # Rows may have been pruned while they were read: only a floor still below the place proves that none was.
     head = read_head(alias)
     return [
-        answer if isinstance(answer, str) else _still_whole(answer, reader, head, upto)
-        for answer, reader in zip(answers, readers, strict=True)
+        answer if isinstance(answer, str) else _still_whole(answer, reader, head, round.upto)
+        for answer, reader in zip(answers, round.readers, strict=True)
     ]
 
 
@@ -76,8 +86,8 @@ def _still_whole(answer: Missed, reader: Reader, head: Head | None, upto: Cursor
     return answer if head.floor <= reader.place + 1 else "expired"
 
 
-def _refused(readers: Sequence[Reader], upto: Cursor, limit: int, alias: str) -> dict[int, Reason]:
-    new = {index: reader.unchecked for index, reader in enumerate(readers) if reader.unchecked is not None}
+def _refused(round: Round, alias: str) -> dict[int, Reason]:
+    new = {index: reader.unchecked for index, reader in enumerate(round.readers) if reader.unchecked is not None}
     if not new:
         return {}
     head = read_head(alias)
@@ -92,8 +102,9 @@ def _refused(readers: Sequence[Reader], upto: Cursor, limit: int, alias: str) ->
         elif nonces.get(cursor.seq) != cursor.nonce:
             refused[index] = "rewritten"
     counted = [index for index in new if index not in refused]
-    for index, count in zip(counted, _counts([readers[i] for i in counted], upto.seq, limit, alias), strict=True):
-        if count > limit:
+    counts = _counts([round.readers[index] for index in counted], round.upto.seq, round.limit, alias)
+    for index, count in zip(counted, counts, strict=True):
+        if count > round.limit:
             refused[index] = "too_much"
     return refused
 
@@ -104,7 +115,8 @@ def _counts(readers: Sequence[Reader], upto: int, limit: int, alias: str) -> lis
     raw = limit * RAW_PER_EVENT + 1
     for start in range(0, len(readers), COUNTS_IN_ONE):
         some = readers[start : start + COUNTS_IN_ONE]
-        sql, parameters = [], []
+        sql: list[str] = []
+        parameters: list[str | int] = []
         for number, reader in enumerate(some):
             sql.append(_COUNT.format(number=number, channels=", ".join(["%s"] * len(reader.channels))))
             parameters += [*reader.channels, reader.place, upto, raw]
@@ -114,18 +126,16 @@ def _counts(readers: Sequence[Reader], upto: int, limit: int, alias: str) -> lis
     return counts
 
 
-def _serve(
-    readers: Sequence[Reader], upto: int, chunk: int, superseded: Superseded, alias: str
-) -> list[Missed]:
+def _serve(readers: Sequence[Reader], round: Round, alias: str) -> list[Missed]:
     if not readers:
         return []
     channels = {channel for reader in readers for channel in reader.channels}
-    marks, end = _marks(channels, min(reader.place for reader in readers), upto, alias)
-    wanted = _newest_only(marks, superseded)
+    marks, end = _marks(channels, min(reader.place for reader in readers), round.upto.seq, alias)
+    wanted = _newest_only(marks, round.superseded)
     by_channel: dict[str, list[_Mark]] = {}
     for mark in wanted:
         by_channel.setdefault(mark.channel, []).append(mark)
-    chosen = [_choose(reader, by_channel, end, chunk) for reader in readers]
+    chosen = [_choose(reader, by_channel, end, round.chunk) for reader in readers]
     rows = _rows({mark.seq for marks, _ in chosen for mark in marks}, alias)
     return [Missed([rows[mark.seq] for mark in marks if mark.seq in rows], place) for marks, place in chosen]
 
@@ -146,7 +156,8 @@ def _newest_only(marks: Iterable[_Mark], superseded: Superseded) -> list[_Mark]:
     return [
         mark
         for mark in marks
-        if mark.latest_key is None or (newest[mark.latest_key] == mark.seq and not superseded(mark.latest_key, mark.seq))
+        if mark.latest_key is None
+        or (newest[mark.latest_key] == mark.seq and not superseded(mark.latest_key, mark.seq))
     ]
 
 

@@ -39,13 +39,10 @@ async def apublish(to: AbstractBaseUser | str, type: str, payload: Any) -> None:
 
 def make_event(to: AbstractBaseUser | str, type: str, payload: Any) -> Event:
     """Return the checked event, or raise a subclass of `InvalidEvent`."""
-    person = isinstance(to, get_user_model())
-    return Event(
-        type=check_type(type),
-        payload=encode_payload(payload),
-        user_key=key_of(to) if person else None,
-        channel=None if person else check_channel(to),
-    )
+    type, text = check_type(type), encode_payload(payload)
+    if isinstance(to, get_user_model()):
+        return Event(type=type, payload=text, user_key=key_of(to))
+    return Event(type=type, payload=text, channel=check_channel(to))
 
 
 def key_of(user: AbstractBaseUser) -> str:

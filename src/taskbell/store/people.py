@@ -16,7 +16,9 @@ def channels_of(user_keys: Iterable[str], alias: str) -> dict[str, str]:
     known = _known(wanted, alias)
     new = _visible(wanted - known.keys())
     if new:
-        Recipient.objects.using(alias).bulk_create([Recipient(user_key=key) for key in sorted(new)], ignore_conflicts=True)
+        Recipient.objects.using(alias).bulk_create(
+            [Recipient(user_key=key) for key in sorted(new)], ignore_conflicts=True
+        )
         known |= _known(new, alias)
     return known
 

@@ -13,6 +13,7 @@ from taskbell.store.head import ONE
 
 # Small enough that no batch holds SQLite's write lock for long.
 BATCH_ROWS: Final = 1_000
+PRUNE_SECONDS: Final = 60.0
 # Progress older than this is of no use to a returning page; its number stays.
 PROGRESS_AGE: Final = timedelta(minutes=10)
 

@@ -130,4 +130,6 @@ class Ticker:
         if connections[self.alias].vendor == "postgresql":
             with connections[self.alias].cursor() as cursor:
                 milliseconds = int(IDLE_IN_TRANSACTION.total_seconds() * 1000)
-                cursor.execute("select set_config('idle_in_transaction_session_timeout', %s, true)", [str(milliseconds)])
+                cursor.execute(
+                    "select set_config('idle_in_transaction_session_timeout', %s, true)", [str(milliseconds)]
+                )

@@ -32,10 +32,10 @@ class Waiting(ABC):
     def read(self, limit: int) -> tuple[list[int], bool]:
         """Return up to `limit` new ids (and all kept ones), and whether all are events whose channel is known."""
 
-    def keep(self, ids: Iterable[int]) -> None:  # noqa: B027  (a scan from the start needs no memory)
+    def keep(self, ids: Iterable[int]) -> None:
         """Go on reading these ids: they were seen, but stay in the outbox."""
 
-    def restart(self) -> None:  # noqa: B027
+    def restart(self) -> None:
         """Forget what was seen; the next read starts from the lowest id."""
 
 
@@ -103,7 +103,8 @@ class AboveLowWater(Waiting):
         if highest <= self.low:
             return
         if highest - self.low - len(seen) > MOST_HOLES:
-            return self.restart()
+            self.restart()
+            return
         for hole in range(self.low + 1, highest):
             if hole not in seen:
                 self.holes[hole] = next_transaction

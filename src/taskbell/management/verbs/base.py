@@ -12,7 +12,7 @@ class Verb(ABC):
 
     help: ClassVar[str]
 
-    def add_arguments(self, parser: ArgumentParser) -> None:  # noqa: B027  (many verbs take none)
+    def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare arguments on the verb's own parser."""
 
     @abstractmethod
