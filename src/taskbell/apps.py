@@ -1,3 +1,5 @@
+from importlib.util import find_spec
+
 from django.apps import AppConfig
 
 
@@ -7,7 +9,34 @@ class TaskbellConfig(AppConfig):
 
     def ready(self) -> None:
         from taskbell import checks  # noqa: F401  (registers the system checks)
-        from taskbell.store.loops import Loop, register
-        from taskbell.store.prune import PRUNE_SECONDS, prune
 
-        register(Loop(name="prune", seconds=PRUNE_SECONDS, step=prune))
+        _register_folds()
+        _register_loops()
+        _register_engines()
+
+
+def _register_folds() -> None:
+    from taskbell.runs.facts import RUN
+    from taskbell.runs.fold import RunFold
+    from taskbell.store import folds
+
+    folds.register(RUN, RunFold())
+
+
+def _register_loops() -> None:
+    from taskbell.engines.base import probe
+    from taskbell.runs.reaper import STEP_SECONDS, Reaper
+    from taskbell.store.loops import Loop, register
+    from taskbell.store.prune import PRUNE_SECONDS, prune
+
+    register(Loop(name="prune", seconds=PRUNE_SECONDS, step=prune))
+    register(Loop(name="reaper", seconds=STEP_SECONDS, step=Reaper(probe).step))
+
+
+def _register_engines() -> None:
+    from taskbell.engines.base import register
+
+    if find_spec("celery") is not None:
+        from taskbell.engines.celery import Celery
+
+        register(Celery())

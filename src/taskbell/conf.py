@@ -15,13 +15,20 @@ MIB: Final = 1024 * 1024
 
 
 def _setting(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
+    return field(default_factory=lambda: default, metadata={"help": help})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Every key of `TASKBELL` with its default; ages and intervals are whole seconds."""
 
+    TASKS: Mapping[str, str] = _setting(
+        {}, "Patterns of task names that people may see, and what each is called; empty shows none."
+    )
+    OWNER: Callable[..., Any] | str | None = _setting(
+        None, "`(HttpRequest) → user | None`, or its dotted path: for whom a request enqueues. Default: its user."
+    )
+    SIGNING_KEY: str | None = _setting(None, "Signs the header that travels with a task. Default: Django's SECRET_KEY.")
     AUTHORIZE: Callable[..., bool] | str | None = _setting(
         None, "`(user, channel) → bool`, or its dotted path: who may read a channel that is not `public:*`."
     )
@@ -31,8 +38,16 @@ class Settings:
     WAKEUP: str = _setting("auto", "`auto`, `poll`, `postgres` or a `redis://` address: how writers wake the gateways.")
     POLL: int = _setting(1, "Look at the outbox and the log at least this often, with every wakeup dead.")
     EVENT_AGE: int = _setting(86_400, "How long an event can be replayed, counted from its number.")
+    RUN_AGE: int = _setting(2_592_000, "How long an ended run is kept.")
     OUTBOX_LIMIT: int = _setting(
         1_000_000, "Rows waiting before `status` and `doctor` complain; `publish` never refuses."
+    )
+    LEASE: int = _setting(30, "A worker without a sign of life for this long is dead, and its runs are lost.")
+    LATE_AFTER: int = _setting(60, "A run that has not started after this is called late.")
+    QUEUE_LIMIT: int = _setting(86_400, "A run that has not started after this is lost.")
+    PROGRESS_RATE: int = _setting(4, "Progress of one run is sent at most this often a second.")
+    ERROR_REFERENCE: Callable[..., str] | str | None = _setting(
+        None, "`(exception) → str`, or its dotted path: what a person is told to quote. Default: a short random one."
     )
     PING: int = _setting(20, "A sign of life on every stream this often, give or take a fifth; 5 to 45.")
     STREAM_AGE: int = _setting(1_800, "A stream is closed at this age, give or take a fifth, and comes back.")
@@ -54,7 +69,7 @@ class Settings:
     )
 
 
-DEFAULTS: Final[dict[str, Any]] = {f.name: f.default for f in fields(Settings)}
+DEFAULTS: Final[dict[str, Any]] = {f.name: getattr(Settings(), f.name) for f in fields(Settings)}
 HELP: Final[dict[str, str]] = {f.name: f.metadata["help"] for f in fields(Settings)}
 
 

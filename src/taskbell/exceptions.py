@@ -5,6 +5,7 @@ TaskbellError
 │   ├── InvalidType
 │   └── InvalidPayload
 │       └── PayloadTooLarge
+├── PublicError                      raise it in a task: its text is shown to the owner
 ├── InvalidCursor (ValueError)       text that is no cursor of ours
 ├── WakeupUnavailable                a wakeup that cannot ring or listen right now
 └── ShimMismatch                     an ASGI server whose internals the detach shim does not know
@@ -36,6 +37,10 @@ class InvalidPayload(InvalidEvent):
 
 class PayloadTooLarge(InvalidPayload):
     """The payload is over 64 KiB as JSON; publish an id and let the page fetch the rest."""
+
+
+class PublicError(TaskbellError):
+    """Something went wrong that the owner of the task may read about."""
 
 
 class InvalidCursor(TaskbellError, ValueError):

@@ -15,6 +15,7 @@ TYPE_LENGTH: Final = 64
 KEY_LENGTH: Final = 128
 TASK_ID_LENGTH: Final = 255
 TOKEN_LENGTH: Final = 16
+MESSAGE_LENGTH: Final = 200
 
 
 class Outbox(models.Model):
@@ -95,3 +96,64 @@ class Recipient(models.Model):
     def channel(self) -> str:
         """The channel that only this person's streams read."""
         return f"user:{self.id}"
+
+
+class Run(models.Model):
+    """One background task as its owner sees it; written by the tick alone, `seq` being its newest log number."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    seq = models.BigIntegerField(default=0)
+    engine = models.CharField(max_length=32)
+    alias = models.CharField(max_length=64, default="default")
+    task_id = models.CharField(max_length=TASK_ID_LENGTH, db_index=True)
+    name = models.CharField(max_length=255)
+    label = models.CharField(max_length=255)
+    recipient = models.UUIDField()
+    parent = models.UUIDField(null=True)
+    root = models.UUIDField(null=True)
+    group_id = models.CharField(max_length=TASK_ID_LENGTH, null=True)
+    state = models.CharField(max_length=16)
+    late = models.BooleanField(default=False)
+    attempt = models.PositiveIntegerField(default=1)
+    execution = models.CharField(max_length=40, default="")
+    done = models.FloatField(null=True)
+    total = models.FloatField(null=True)
+    message = models.CharField(max_length=MESSAGE_LENGTH, null=True)
+    progress_at = models.DateTimeField(null=True)
+    result = models.TextField(null=True)
+    error_message = models.TextField(null=True)
+    error_reference = models.CharField(max_length=64, null=True)
+    queued_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    next_attempt_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    cancel_requested_at = models.DateTimeField(null=True)
+    acks_late = models.BooleanField(default=False)
+    worker = models.UUIDField(null=True)
+
+    class Meta:
+        db_table = "taskbell_run"
+        indexes = [
+            models.Index(fields=["recipient", "-queued_at"], name="taskbell_run_recipient"),
+            models.Index(fields=["state", "queued_at"], name="taskbell_run_state"),
+            models.Index(fields=["worker", "state"], name="taskbell_run_worker"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label} {self.state}"
+
+
+class Worker(models.Model):
+    """A worker's main process; `beat` counts up while it lives, so no clock is compared."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    name = models.CharField(max_length=255)
+    beat = models.BigIntegerField(default=0)
+    started_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "taskbell_worker"
+
+    def __str__(self) -> str:
+        return self.name

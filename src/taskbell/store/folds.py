@@ -17,6 +17,7 @@ class Entry:
     """One event that a fold wants in the log, at the place of the outbox row `at`.
 
     Exactly one of `channel` and `user_key` is set; `payload` is one line of ASCII JSON.
+    `subject` is the fold's own, and comes back with the number.
     """
 
     at: int
@@ -25,6 +26,16 @@ class Entry:
     channel: str | None = None
     user_key: str | None = None
     latest_key: str | None = None
+    subject: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """An entry with the number and the channel that it was given."""
+
+    seq: int
+    channel: str
+    entry: Entry
 
 
 class Fold(ABC):
@@ -34,7 +45,7 @@ class Fold(ABC):
     def fold(self, rows: Sequence[Outbox], using: str) -> list[Entry]:
         """Return the entries that these rows (in outbox order) cause; none for a fact that changes nothing."""
 
-    def numbered(self, entries: Sequence[tuple[int, Entry]], using: str) -> None:
+    def numbered(self, entries: Sequence[Numbered], using: str) -> None:
         """Learn the log numbers that the entries were given, in the same transaction."""
 
 

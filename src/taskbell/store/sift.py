@@ -11,7 +11,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from taskbell.models import Outbox
-from taskbell.store.folds import Entry, Fold, fold_for
+from taskbell.store.folds import Entry, Fold, Numbered, fold_for
 from taskbell.store.outbox import EVENT
 from taskbell.store.people import channels_of
 
@@ -34,9 +34,12 @@ class Sifted:
 
     def tell_folds(self, first_seq: int, using: str) -> None:
         """Tell each fold which numbers its entries were given."""
-        numbers = {id(entry): seq for seq, (entry, _) in enumerate(self.entries, start=first_seq)}
+        numbered = {
+            id(entry): Numbered(seq, channel, entry)
+            for seq, (entry, channel) in enumerate(self.entries, start=first_seq)
+        }
         for fold, entries in self._folds:
-            fold.numbered([(numbers[id(entry)], entry) for entry in entries if id(entry) in numbers], using)
+            fold.numbered([numbered[id(entry)] for entry in entries if id(entry) in numbered], using)
 
 
 def sift(ids: Sequence[int], using: str) -> Sifted:

@@ -1,0 +1,59 @@
+"""The JSON API of runs: what a page asks before its stream takes over. Everyone sees their own runs only."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final
+
+from django.db import router
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from taskbell.conf import current, resolve
+from taskbell.models import Run
+from taskbell.runs.read import MOST_RUNS, get_run, list_runs
+from taskbell.store.log import place_of_head
+
+DEFAULT_LIMIT: Final = 20
+
+View = Callable[..., JsonResponse]
+
+
+def signed_in(view: View) -> View:
+    """Answer 401 to nobody; pass the user on to the view."""
+
+    @never_cache
+    @require_safe
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> JsonResponse:
+        authenticate = resolve(current().AUTHENTICATE)
+        user = authenticate(request) if authenticate else getattr(request, "user", None)
+        if user is None or not user.is_authenticated or not user.is_active:
+            return JsonResponse({"error": "Sign in first."}, status=401)
+        return view(request, user, *args, **kwargs)
+
+    return checked
+
+
+@signed_in
+def runs(request: HttpRequest, user: Any) -> JsonResponse:
+    """Return the newest runs, newest first, and the cursor from which a stream continues them."""
+    try:
+        limit = int(request.GET.get("limit", DEFAULT_LIMIT))
+    except ValueError:
+        limit = 0
+    if not 1 <= limit <= MOST_RUNS:
+        return JsonResponse({"error": f"`limit` is a number from 1 to {MOST_RUNS}."}, status=400)
+    found, cursor = list_runs(user, limit)
+    return JsonResponse({"runs": [run.as_json() for run in found], "cursor": cursor})
+
+
+@signed_in
+def run(request: HttpRequest, user: Any, id: str) -> JsonResponse:
+    """Return one run by our id or the engine's; 404 for unknown and for another person's alike."""
+    # The cursor is read first: what happens after it comes on the stream, and twice is harmless.
+    place = place_of_head(router.db_for_read(Run))
+    found = get_run(id, user)
+    if found is None:
+        return JsonResponse({"error": "No such run."}, status=404)
+    return JsonResponse({"run": found.as_json(), "cursor": str(place) if place else ""})

@@ -1,0 +1,35 @@
+"""What a task queue must offer to be listened to."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Final
+
+from taskbell.runs.states import Fact, Run
+
+
+class Engine(ABC):
+    """A task queue. `install` connects to its hooks; facts then flow through `runs.send`."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def install(self) -> None:
+        """Connect to the queue's hooks; harmless to repeat."""
+
+    @abstractmethod
+    def probe(self, run: Run) -> Fact | None:
+        """Ask the queue how a run ended, None if it does not know; may raise and may take long."""
+
+
+_engines: Final[dict[str, Engine]] = {}
+
+
+def register(engine: Engine) -> None:
+    """Listen to `engine`."""
+    _engines[engine.name] = engine
+    engine.install()
+
+
+def probe(run: Run) -> Fact | None:
+    """Ask the engine of a run how it ended; None if it does not know, or this process does not listen to it."""
+    engine = _engines.get(run.identity.engine)
+    return engine.probe(run) if engine is not None else None

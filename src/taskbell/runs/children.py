@@ -1,0 +1,59 @@
+"""Facts from a worker's children to its main process, as datagrams on a socket made before the fork.
+
+The kernel queues about ten; the main process drains them into memory at once. So a child waits for no database.
+"""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from taskbell.runs.facts import from_bytes, to_bytes
+from taskbell.runs.states import Fact
+
+# A fact is at most 64 KiB of payload and its identity.
+MOST_BYTES: Final = 128 * 1024
+# What a task may lose to a main process that does not read; then the fact is dropped and left to reconciliation.
+CHILD_WAIT: Final = 0.1
+
+logger = logging.getLogger("taskbell")
+
+
+class Children:
+    """The socket pair of one worker: `send` in a child, `receive` in a thread of the main process."""
+
+    def __init__(self, take: Callable[[Fact], None]) -> None:
+        self.dropped = 0
+        self._main = os.getpid()
+        self._take = take
+        self._reader, self._writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MOST_BYTES)
+        self._writer.settimeout(CHILD_WAIT)
+        threading.Thread(target=self._receive, name="taskbell-children", daemon=True).start()
+
+    @property
+    def in_child(self) -> bool:
+        """Whether this process is a child of the one that made the sockets."""
+        return os.getpid() != self._main
+
+    def send(self, fact: Fact) -> None:
+        """Send a fact from a child; never raises, waits at most CHILD_WAIT."""
+        try:
+            self._writer.send(to_bytes(fact))
+        except (OSError, ValueError) as error:
+            self.dropped += 1
+            if fact.kind != "progress":
+                logger.warning("A fact of task %s did not reach the worker: %s", fact.identity.task_id, error)
+
+    def close(self) -> None:
+        """End receiving."""
+        self._writer.send(b"")
+
+    def _receive(self) -> None:
+        while data := self._reader.recv(MOST_BYTES):
+            try:
+                self._take(from_bytes(data))
+            except Exception:
+                logger.exception("A child of this worker sent something that is no fact.")

@@ -1,0 +1,54 @@
+"""Facts as outbox rows and back, and as the datagrams of worker children."""
+
+import json
+from dataclasses import asdict
+from typing import Any, Final
+
+from taskbell.ground.events import encode_payload
+from taskbell.models import Outbox
+from taskbell.runs.states import Fact, Identity
+
+RUN: Final = "run"
+
+
+def to_row(fact: Fact) -> Outbox:
+    """Return the outbox row of a fact."""
+    identity = fact.identity
+    return Outbox(
+        kind=RUN,
+        type=fact.kind,
+        user_key=identity.user_key,
+        run_key=identity.run,
+        task_id=identity.task_id,
+        latest_key=identity.run if fact.kind == "progress" else None,
+        payload=encode_payload(_lean(asdict(fact))),
+    )
+
+
+def from_row(row: Outbox) -> Fact:
+    """Read a fact back; raises ValueError, TypeError or KeyError on a row that is none."""
+    return from_dict(json.loads(row.payload))
+
+
+def to_bytes(fact: Fact) -> bytes:
+    """Return the fact as a datagram."""
+    return encode_payload(_lean(asdict(fact))).encode("ascii")
+
+
+def from_bytes(data: bytes) -> Fact:
+    """Read a datagram back."""
+    return from_dict(json.loads(data))
+
+
+def from_dict(values: dict[str, Any]) -> Fact:
+    """Build a fact from its JSON; keys of a newer version are left out."""
+    identity = {key: value for key, value in values["identity"].items() if key in Identity.__slots__}
+    known = {key: value for key, value in values.items() if key in Fact.__slots__}
+    return Fact(**{**known, "identity": Identity(**identity)})
+
+
+def _lean(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what is None: facts are many and small."""
+    lean = {key: value for key, value in values.items() if value is not None and value is not False}
+    lean["identity"] = {key: value for key, value in values["identity"].items() if value is not None}
+    return lean

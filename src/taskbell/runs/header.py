@@ -1,0 +1,67 @@
+"""The header that travels with a task: which run it is and for whom, signed.
+
+A header is data from the broker: who may publish there could otherwise push to any person. It is bound to the
+engine's task id, so that a copied header is worth nothing. It holds keys, no names: brokers are read by many.
+"""
+
+import json
+import logging
+import uuid
+from dataclasses import asdict
+from typing import Final
+
+from django.conf import settings
+from django.core.signing import BadSignature, Signer
+
+from taskbell.conf import current
+from taskbell.exceptions import TaskbellError
+from taskbell.runs.states import Identity
+
+NAME: Final = "taskbell"
+_SALT: Final = "taskbell.run"
+
+forgeries = 0
+logger = logging.getLogger("taskbell")
+
+
+class ForgedHeader(TaskbellError):
+    """A task carries a Taskbell header that this site did not sign; it is treated as nobody's."""
+
+
+def new_run() -> str:
+    """Return the id of a new run."""
+    return str(uuid.uuid4())
+
+
+def sign(identity: Identity) -> str:
+    """Return the header of a run."""
+    values = {key: value for key, value in asdict(identity).items() if value is not None}
+    return _signer().sign(json.dumps(values, separators=(",", ":")))
+
+
+def read(header: str, task_id: str) -> Identity:
+    """Return what a header says about the task `task_id`, or raise `ForgedHeader`."""
+    try:
+        values = json.loads(_signer().unsign(header))
+        identity = Identity(**{key: value for key, value in values.items() if key in Identity.__slots__})
+    except (BadSignature, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ForgedHeader from error
+    if identity.task_id != task_id:
+        raise ForgedHeader
+    return identity
+
+
+def note_forgery(task_id: str) -> None:
+    """Count a forged header, and say so once a process: an attacker must not be able to fill the log."""
+    global forgeries  # noqa: PLW0603  one counter a process
+    forgeries += 1
+    if forgeries == 1:
+        logger.warning(
+            "Task %s carries a Taskbell header that this site did not sign; further ones are counted.", task_id
+        )
+
+
+def _signer() -> Signer:
+    key = current().SIGNING_KEY or settings.SECRET_KEY
+    fallbacks = () if current().SIGNING_KEY else settings.SECRET_KEY_FALLBACKS
+    return Signer(key=key, fallback_keys=fallbacks, salt=_SALT)

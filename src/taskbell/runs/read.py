@@ -1,0 +1,102 @@
+"""Reading runs: the table plus the facts that still wait, so that a run just enqueued is never missing."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import router
+from django.db.models import Q
+
+from taskbell.models import Outbox, Recipient
+from taskbell.models import Run as RunRow
+from taskbell.runs.facts import RUN, from_row
+from taskbell.runs.rows import to_json, to_run
+from taskbell.runs.states import Run, apply
+from taskbell.store.log import place_of_head
+from taskbell.store.outbox import key_of
+
+MOST_RUNS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as its owner reads it; the attributes of `runs.states.Run` and of its identity, and `as_json()`."""
+
+    run: Run
+
+    def __getattr__(self, name: str) -> Any:
+        source = self.run if name in Run.__slots__ else self.run.identity
+        return getattr(source, name)
+
+    @property
+    def id(self) -> str:
+        """Our own id of the run."""
+        return self.run.identity.run
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """What the owner may read of a failure: `message` and `reference`."""
+        error: dict[str, Any] | None = self.as_json()["error"]
+        return error
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the data of the event `run` (DESIGN section 7)."""
+        run = self.run
+        at = run.finished_at or run.progress_at or run.started_at or run.identity.queued_at
+        return to_json(run, was=None, at=at)
+
+
+def get_run(id: str, user: AbstractBaseUser) -> RunView | None:
+    """Return the newest run with this id (ours or the engine's) that belongs to `user`, or None.
+
+    Reads the outbox before the table: a fact that is folded in between is then seen twice, and folding it
+    again changes nothing.
+    """
+    alias = router.db_for_read(RunRow)
+    own = _uuid(id)
+    named = Q(task_id=id) | Q(run_key=id)
+    waiting = Outbox.objects.using(alias).filter(named, kind=RUN, user_key=key_of(user), failed_at=None)
+    facts = [from_row(row) for row in waiting.order_by("id")]
+    recipient = Recipient.objects.using(alias).filter(user_key=key_of(user)).first()
+    row = _row(id, own, recipient, alias)
+    if row is None and not facts:
+        return None
+    newest = facts[-1].identity.run if facts else str(row.id)  # type: ignore[union-attr]
+    run = to_run(row) if row is not None and str(row.id) == newest else None
+    for fact in facts:
+        if fact.identity.run == newest:
+            run = apply(run, fact)
+    return RunView(run) if run is not None else None
+
+
+def list_runs(user: AbstractBaseUser, limit: int = 20) -> tuple[list[RunView], str]:
+    """Return the user's newest runs, newest first, and the cursor at which the list is true."""
+    alias = router.db_for_read(RunRow)
+    place = place_of_head(alias)
+    waiting = Outbox.objects.using(alias).filter(kind=RUN, user_key=key_of(user), failed_at=None).order_by("id")
+    facts = [from_row(row) for row in waiting]
+    runs: dict[str, Run | None] = {fact.identity.run: None for fact in facts}
+    recipient = Recipient.objects.using(alias).filter(user_key=key_of(user)).first()
+    if recipient is not None:
+        mine = RunRow.objects.using(alias).filter(recipient=recipient.id)
+        rows = [*mine.order_by("-queued_at")[:limit], *mine.filter(id__in=[UUID(id) for id in runs])]
+        runs |= {str(row.id): to_run(row) for row in rows}
+    for fact in facts:
+        runs[fact.identity.run] = apply(runs[fact.identity.run], fact)
+    newest = sorted((run for run in runs.values() if run), key=lambda run: run.identity.queued_at, reverse=True)
+    return [RunView(run) for run in newest[:limit]], str(place) if place else ""
+
+
+def _row(id: str, own: UUID | None, recipient: Recipient | None, alias: str) -> RunRow | None:
+    if recipient is None:
+        return None
+    mine = RunRow.objects.using(alias).filter(recipient=recipient.id)
+    return mine.filter(Q(task_id=id) | (Q(id=own) if own else Q(pk=None))).order_by("-queued_at").first()
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,137 @@
+"""Runs between their table and the state machine, and as browsers see them."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+
+from taskbell.ground.events import encode_payload
+from taskbell.models import Run as RunRow
+from taskbell.runs.states import Identity, Run
+
+_TIMES: Final = (
+    "progress_at", "started_at", "finished_at", "next_attempt_at", "expires_at", "cancel_requested_at",
+)  # fmt: skip
+_SAME: Final = (
+    "state", "late", "attempt", "execution", "done", "total", "message", "error_message", "error_reference", "acks_late",
+)  # fmt: skip
+
+
+def to_run(row: RunRow) -> Run:
+    """Return the run that a row holds. The owner's key is not in it: a row knows the recipient."""
+    identity = Identity(
+        run=str(row.id),
+        task_id=row.task_id,
+        engine=row.engine,
+        alias=row.alias,
+        name=row.name,
+        label=row.label,
+        user_key="",
+        parent=_text(row.parent),
+        root=_text(row.root),
+        group=row.group_id,
+        queued_at=row.queued_at.timestamp(),
+    )
+    values: dict[str, Any] = {name: getattr(row, name) for name in _SAME}
+    values |= {name: _seconds(getattr(row, name)) for name in _TIMES}
+    result = json.loads(row.result) if row.result is not None else None
+    return Run(identity=identity, result=result, worker=_text(row.worker), **values)
+
+
+def to_row(run: Run, *, recipient: UUID, seq: int) -> RunRow:
+    """Return the row of a run."""
+    identity = run.identity
+    values: dict[str, Any] = {name: getattr(run, name) for name in _SAME}
+    values |= {name: _moment(getattr(run, name)) for name in _TIMES}
+    return RunRow(
+        id=UUID(identity.run),
+        seq=seq,
+        engine=identity.engine,
+        alias=identity.alias,
+        task_id=identity.task_id,
+        name=identity.name,
+        label=identity.label,
+        recipient=recipient,
+        parent=_uuid(identity.parent),
+        root=_uuid(identity.root),
+        group_id=identity.group,
+        queued_at=_moment(identity.queued_at),
+        result=encode_payload(run.result) if run.result is not None else None,
+        worker=_uuid(run.worker),
+        **values,
+    )
+
+
+def to_json(run: Run, *, was: str | None, at: float) -> dict[str, Any]:
+    """Return what a browser may see of a run; `was` is its state before, times are ISO 8601 in UTC."""
+    identity = run.identity
+    failed = run.error_message is not None or run.error_reference is not None
+    return {
+        "id": identity.run,
+        "task_id": identity.task_id,
+        "name": identity.name,
+        "label": identity.label,
+        "state": run.state,
+        "was": was,
+        "late": run.late,
+        "cancelling": run.cancel_requested_at is not None and not run.ended,
+        "attempt": run.attempt,
+        "done": run.done,
+        "total": run.total,
+        "message": run.message,
+        "result": run.result,
+        "error": {"message": run.error_message, "reference": run.error_reference} if failed else None,
+        "parent": identity.parent,
+        "queued_at": iso(identity.queued_at),
+        "started_at": iso(run.started_at),
+        "finished_at": iso(run.finished_at),
+        "next_attempt_at": iso(run.next_attempt_at),
+        "at": iso(at),
+    }
+
+
+def iso(seconds: float | None) -> str | None:
+    """Return seconds of the epoch as ISO 8601 in UTC, to the millisecond."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def columns() -> list[str]:
+    """Return the columns that change after a run was created."""
+    fixed = {
+        "id",
+        "engine",
+        "alias",
+        "task_id",
+        "name",
+        "label",
+        "recipient",
+        "parent",
+        "root",
+        "group_id",
+        "queued_at",
+    }
+    return [field.name for field in RunRow._meta.concrete_fields if field.name not in fixed]
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    if seconds is None:
+        return None
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment if settings.USE_TZ else timezone.make_naive(moment)
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment is not None else None
+
+
+def _text(value: UUID | None) -> str | None:
+    return str(value) if value is not None else None
+
+
+def _uuid(text: str | None) -> UUID | None:
+    return UUID(text) if text is not None else None

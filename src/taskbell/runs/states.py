@@ -1,0 +1,183 @@
+"""The state machine of a run. Pure: facts in any order, doubled or missing, give the same state.
+
+Every state has a standing, and a fact counts only if it stands higher. So nothing depends on which message came
+first: a new execution outranks the old one, a new attempt outranks both, and an ending outranks all that is not one.
+`lost` alone is not quite an ending: it is what we believe until a sign of life says otherwise.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+State = Literal["queued", "running", "retrying", "succeeded", "failed", "cancelled", "expired", "skipped", "lost"]
+Kind = Literal[
+    "queued", "started", "progress", "retrying", "late", "cancelling",
+    "succeeded", "failed", "cancelled", "expired", "skipped", "lost",
+]  # fmt: skip
+
+ENDINGS: Final = frozenset({"succeeded", "failed", "cancelled", "expired", "skipped", "lost"})
+# `task_retry` still carries the old attempt, so within an attempt retrying comes after running.
+_RANK: Final = {"queued": 0, "running": 1, "retrying": 2, "lost": 3}
+# Two endings of one execution: a terminated task reports its own death and the cancel, in either order.
+_PRECEDENCE: Final = {"skipped": 0, "expired": 1, "failed": 2, "succeeded": 3, "cancelled": 4}
+_STATE_OF: Final[dict[str, State]] = {"queued": "queued", "started": "running", "retrying": "retrying"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who and what a run is; every fact carries it whole, so that any fact can be the first.
+
+    `run` is our own uuid; `task_id` the engine's, which callers may use again. `queued_at` is in seconds of the epoch.
+    """
+
+    run: str
+    task_id: str
+    engine: str
+    alias: str = "default"
+    name: str
+    label: str
+    user_key: str
+    parent: str | None = None
+    root: str | None = None
+    group: str | None = None
+    queued_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """What an engine saw. `attempt` counts from 1; `execution` orders executions of one attempt, "" before any.
+
+    Times are seconds of the epoch. `result` is what the task chose to publish, `error` only what its owner may read.
+    """
+
+    identity: Identity
+    kind: Kind
+    at: float
+    attempt: int = 1
+    execution: str = ""
+    done: float | None = None
+    total: float | None = None
+    message: str | None = None
+    result: Any = None
+    error_message: str | None = None
+    error_reference: str | None = None
+    next_attempt_at: float | None = None
+    expires_at: float | None = None
+    worker: str | None = None
+    acks_late: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One background task as its owner sees it."""
+
+    identity: Identity
+    state: State = "queued"
+    late: bool = False
+    attempt: int = 1
+    execution: str = ""
+    done: float | None = None
+    total: float | None = None
+    message: str | None = None
+    progress_at: float | None = None
+    result: Any = None
+    error_message: str | None = None
+    error_reference: str | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    next_attempt_at: float | None = None
+    expires_at: float | None = None
+    cancel_requested_at: float | None = None
+    worker: str | None = None
+    acks_late: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether this is an ending; `lost` is one to its owner."""
+        return self.state in ENDINGS
+
+
+def apply(run: Run | None, fact: Fact) -> Run:
+    """Return the run after a fact; the very same object when the fact changes nothing."""
+    if run is None:
+        run = Run(identity=fact.identity)
+        if fact.kind == "queued":
+            return replace(run, next_attempt_at=fact.next_attempt_at, expires_at=fact.expires_at)
+        return apply(run, fact)
+    match fact.kind:
+        case "progress":
+            return _progress(run, fact)
+        case "late":
+            return _late(run, fact)
+        case "cancelling":
+            return run if run.cancel_requested_at or run.ended else replace(run, cancel_requested_at=fact.at)
+        case _:
+            return _move(run, fact)
+
+
+def _move(run: Run, fact: Fact) -> Run:
+    state: State = _STATE_OF.get(fact.kind, fact.kind)  # type: ignore[arg-type]
+    if _standing(state, fact.attempt, fact.execution) <= _standing(run.state, run.attempt, run.execution):
+        return run
+    if state in ENDINGS:
+        return _end(run, state, fact)
+    again = (fact.attempt, fact.execution) != (run.attempt, run.execution)
+    return replace(
+        run,
+        state=state,
+        late=False,
+        attempt=fact.attempt,
+        execution=fact.execution,
+        # A new execution begins its work anew, and what an old one was told is not true of it.
+        done=None if again else run.done,
+        total=None if again else run.total,
+        message=None if again else run.message,
+        error_message=fact.error_message,
+        error_reference=fact.error_reference,
+        started_at=fact.at if state == "running" else run.started_at,
+        finished_at=None,
+        next_attempt_at=fact.next_attempt_at,
+        worker=fact.worker or run.worker,
+        acks_late=fact.acks_late or run.acks_late,
+    )
+
+
+def _end(run: Run, state: State, fact: Fact) -> Run:
+    told = fact.done is not None
+    return replace(
+        run,
+        state=state,
+        late=False,
+        attempt=fact.attempt,
+        execution=fact.execution,
+        done=fact.done if told else run.done,
+        total=fact.total if told else run.total,
+        message=fact.message if told else run.message,
+        result=fact.result,
+        error_message=fact.error_message,
+        error_reference=fact.error_reference,
+        finished_at=fact.at,
+        next_attempt_at=None,
+    )
+
+
+def _progress(run: Run, fact: Fact) -> Run:
+    """Take newer progress of the execution at hand; progress may overtake its own start."""
+    if run.ended:
+        return run
+    standing = (fact.attempt, fact.execution)
+    if standing > (run.attempt, run.execution):
+        run = replace(_move(run, replace(fact, kind="started")), progress_at=None)
+    elif standing < (run.attempt, run.execution) or fact.at <= (run.progress_at or 0):
+        return run
+    return replace(run, done=fact.done, total=fact.total, message=fact.message, progress_at=fact.at)
+
+
+def _late(run: Run, fact: Fact) -> Run:
+    waits = run.state in {"queued", "retrying"} and (fact.attempt, fact.execution) == (run.attempt, run.execution)
+    return replace(run, late=True) if waits and not run.late else run
+
+
+def _standing(state: State, attempt: int, execution: str) -> tuple[int, int, str, int]:
+    if state in _PRECEDENCE:
+        return (1, attempt, execution, _PRECEDENCE[state])
+    return (0, attempt, execution, _RANK[state])
