@@ -31,4 +31,5 @@ class OwnerMiddleware:
 
     async def _async(self, request: HttpRequest) -> HttpResponseBase:
         with in_request(request):
-            return await self.get_response(request)  # type: ignore[misc]
+            response: HttpResponseBase = await self.get_response(request)  # type: ignore[misc]
+            return response

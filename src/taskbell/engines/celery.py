@@ -201,9 +201,8 @@ def _here(task_id: str) -> Here | None:
 
 
 def _identity_of(request: Any, task_id: str) -> Identity | None:
-    return _identity(
-        getattr(request, header.NAME, None) or (getattr(request, "headers", None) or {}).get(header.NAME), task_id
-    )
+    custom = getattr(request, "headers", None) or {}
+    return _identity(getattr(request, header.NAME, None) or custom.get(header.NAME), task_id)
 
 
 def _identity(text: Any, task_id: str) -> Identity | None:
@@ -216,7 +215,7 @@ def _identity(text: Any, task_id: str) -> Identity | None:
         return None
 
 
-def _told(exception: BaseException, identity: Identity) -> dict[str, str | None]:
+def _told(exception: BaseException, identity: Identity) -> dict[str, Any]:
     """Return what the owner may read of a failure: what was raised for them, or a reference to what was not."""
     if isinstance(exception, PublicError):
         return {"error_message": str(exception), "error_reference": None}

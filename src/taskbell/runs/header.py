@@ -10,7 +10,6 @@ import uuid
 from dataclasses import asdict
 from typing import Final
 
-from django.conf import settings
 from django.core.signing import BadSignature, Signer
 
 from taskbell.conf import current
@@ -56,12 +55,9 @@ def note_forgery(task_id: str) -> None:
     global forgeries  # noqa: PLW0603  one counter a process
     forgeries += 1
     if forgeries == 1:
-        logger.warning(
-            "Task %s carries a Taskbell header that this site did not sign; further ones are counted.", task_id
-        )
+        logger.warning("Task %s carries a Taskbell header not signed by this site; further ones are counted.", task_id)
 
 
 def _signer() -> Signer:
-    key = current().SIGNING_KEY or settings.SECRET_KEY
-    fallbacks = () if current().SIGNING_KEY else settings.SECRET_KEY_FALLBACKS
-    return Signer(key=key, fallback_keys=fallbacks, salt=_SALT)
+    own = current().SIGNING_KEY
+    return Signer(key=own, fallback_keys=[], salt=_SALT) if own else Signer(salt=_SALT)

@@ -4,7 +4,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -94,7 +94,7 @@ def track(iterable: Iterable[T], message: str | None = None, total: float | None
     if here is None:
         return iterable
     if total is None:
-        total = len(iterable) if hasattr(iterable, "__len__") else None
+        total = len(iterable) if isinstance(iterable, Sized) else None
     return _track(iterable, here, message, total)
 
 

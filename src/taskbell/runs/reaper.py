@@ -67,7 +67,7 @@ class Reaper:
 
     def _of_dead_workers(self, alias: str) -> list[Fact]:
         open_runs = RunRow.objects.using(alias).filter(state="running", worker__isnull=False)
-        ids = set(open_runs.values_list("worker", flat=True).distinct())
+        ids = {id for id in open_runs.values_list("worker", flat=True).distinct() if id is not None}
         beats = dict(Worker.objects.using(alias).filter(id__in=ids).values_list("id", "beat"))
         dead = [id for id in ids if self._is_dead(id, beats.get(id))]
         self._seen = {id: seen for id, seen in self._seen.items() if id in ids}
@@ -137,8 +137,5 @@ def _with_owners(rows: Iterable[Any], alias: str) -> list[Run]:
     rows = list(rows)
     owners = {row.recipient for row in rows}
     keys = dict(Recipient.objects.using(alias).filter(id__in=owners).values_list("id", "user_key"))
-    return [
-        replace(run, identity=replace(run.identity, user_key=keys[row.recipient]))
-        for row in rows
-        if row.recipient in keys and (run := to_run(row))
-    ]
+    runs = [(to_run(row), keys[row.recipient]) for row in rows if row.recipient in keys]
+    return [replace(run, identity=replace(run.identity, user_key=key)) for run, key in runs]

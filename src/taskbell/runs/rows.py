@@ -16,8 +16,12 @@ _TIMES: Final = (
     "progress_at", "started_at", "finished_at", "next_attempt_at", "expires_at", "cancel_requested_at",
 )  # fmt: skip
 _SAME: Final = (
-    "state", "late", "attempt", "execution", "done", "total", "message", "error_message", "error_reference", "acks_late",
+    "state", "late", "attempt", "execution", "done", "total", "message",
+    "error_message", "error_reference", "acks_late",
 )  # fmt: skip
+_FIXED: Final = frozenset({
+    "id", "engine", "alias", "task_id", "name", "label", "recipient", "parent", "root", "group_id", "queued_at",
+})  # fmt: skip
 
 
 def to_run(row: RunRow) -> Run:
@@ -58,7 +62,7 @@ def to_row(run: Run, *, recipient: UUID, seq: int) -> RunRow:
         parent=_uuid(identity.parent),
         root=_uuid(identity.root),
         group_id=identity.group,
-        queued_at=_moment(identity.queued_at),
+        queued_at=_at(identity.queued_at),
         result=encode_payload(run.result) if run.result is not None else None,
         worker=_uuid(run.worker),
         **values,
@@ -102,25 +106,14 @@ def iso(seconds: float | None) -> str | None:
 
 def columns() -> list[str]:
     """Return the columns that change after a run was created."""
-    fixed = {
-        "id",
-        "engine",
-        "alias",
-        "task_id",
-        "name",
-        "label",
-        "recipient",
-        "parent",
-        "root",
-        "group_id",
-        "queued_at",
-    }
-    return [field.name for field in RunRow._meta.concrete_fields if field.name not in fixed]
+    return [field.name for field in RunRow._meta.concrete_fields if field.name not in _FIXED]
 
 
 def _moment(seconds: float | None) -> datetime | None:
-    if seconds is None:
-        return None
+    return _at(seconds) if seconds is not None else None
+
+
+def _at(seconds: float) -> datetime:
     moment = datetime.fromtimestamp(seconds, UTC)
     return moment if settings.USE_TZ else timezone.make_naive(moment)
 

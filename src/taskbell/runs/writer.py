@@ -138,7 +138,7 @@ class Writer:
             ring_soon(self._alias)
 
     def _beat(self) -> None:
-        if not self._beats or time.monotonic() < self._beat_at:
+        if self.worker is None or not self._beats or time.monotonic() < self._beat_at:
             return
         workers = Worker.objects.using(self._alias)
         if not self._registered:
@@ -173,7 +173,7 @@ class Writer:
             self._connection_free.release()
 
     def after_fork_in_child(self) -> None:
-        """Begin anew: the thread stayed behind, and what waited is the parent's to write. The beat is the parent's too."""
+        """Begin anew: the thread stayed behind; what waited, and the beat, are the parent's."""
         self._begin()
         self._beats = False
 
