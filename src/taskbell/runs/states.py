@@ -99,10 +99,10 @@ class Run:
 def apply(run: Run | None, fact: Fact) -> Run:
     """Return the run after a fact; the very same object when the fact changes nothing."""
     if run is None:
-        run = Run(identity=fact.identity)
+        first = Run(identity=fact.identity, expires_at=fact.expires_at)
         if fact.kind == "queued":
-            return replace(run, next_attempt_at=fact.next_attempt_at, expires_at=fact.expires_at)
-        return apply(run, fact)
+            return replace(first, attempt=fact.attempt, next_attempt_at=fact.next_attempt_at)
+        return apply(first, fact)
     match fact.kind:
         case "progress":
             return _progress(run, fact)

@@ -1,0 +1,79 @@
+/**
+ * What one tab remembers from page to page: the last cursor that was handled, and endings nobody had time to read.
+ * It goes with the person: another person's is thrown away at once, one's own at sign-out.
+ */
+
+const PREFIX = "taskbell:";
+
+/** @import { Run } from "./runs.js" */
+
+export class Place {
+  #storage;
+  #cursor;
+  #unread;
+
+  /**
+   * @param {Storage | null} storage null, or one that throws, remembers nothing
+   * @param {string} person a key that the page gives, different for every person and sign-in
+   */
+  constructor(storage, person) {
+    this.#storage = storage;
+    this.#cursor = `${PREFIX}${person}:cursor`;
+    this.#unread = `${PREFIX}${person}:unread`;
+    this.#forget((key) => key !== this.#cursor && key !== this.#unread);
+  }
+
+  /** @returns {string} the cursor, "" if there is none */
+  get cursor() {
+    return this.#try((storage) => storage.getItem(this.#cursor)) ?? "";
+  }
+
+  set cursor(cursor) {
+    this.#try((storage) => storage.setItem(this.#cursor, cursor));
+  }
+
+  /**
+   * Leave endings for the next page.
+   * @param {Run[]} runs
+   */
+  leaveUnread(runs) {
+    this.#try((storage) => storage.setItem(this.#unread, JSON.stringify(runs)));
+  }
+
+  /** @returns {Run[]} what the page before has left; it is left once */
+  takeUnread() {
+    return (
+      this.#try((storage) => {
+        const text = storage.getItem(this.#unread);
+        storage.removeItem(this.#unread);
+        return JSON.parse(text ?? "[]");
+      }) ?? []
+    );
+  }
+
+  clear() {
+    this.#forget(() => true);
+  }
+
+  /** @param {(key: string) => boolean} which */
+  #forget(which) {
+    this.#try((storage) => {
+      const keys = Array.from({ length: storage.length }, (_, index) => storage.key(index) ?? "");
+      for (const key of keys) if (key.startsWith(PREFIX) && which(key)) storage.removeItem(key);
+    });
+  }
+
+  /**
+   * Storage may be full, forbidden or absent; a page without memory still works.
+   * @template T
+   * @param {(storage: Storage) => T} use
+   * @returns {T | undefined}
+   */
+  #try(use) {
+    try {
+      return this.#storage === null ? undefined : use(this.#storage);
+    } catch {
+      return undefined;
+    }
+  }
+}

@@ -1,0 +1,83 @@
+/** A run as the server tells it, and what may be read off it. Pure. */
+
+/**
+ * @typedef {"queued" | "running" | "retrying" | "succeeded" | "failed" | "cancelled" | "expired" | "skipped" | "lost"} State
+ *
+ * @typedef {object} Run the data of the event `run`; times are ISO 8601
+ * @property {string} id
+ * @property {string} task_id
+ * @property {string} name
+ * @property {string} label
+ * @property {State} state
+ * @property {State | null} was
+ * @property {boolean} late
+ * @property {boolean} cancelling
+ * @property {number} attempt
+ * @property {number | null} done
+ * @property {number | null} total
+ * @property {string | null} message
+ * @property {unknown} result
+ * @property {{ message: string | null, reference: string | null } | null} error
+ * @property {string | null} parent
+ * @property {string | null} queued_at
+ * @property {string | null} started_at
+ * @property {string | null} finished_at
+ * @property {string | null} next_attempt_at
+ * @property {string | null} at
+ *
+ * @typedef {object} Snapshot
+ * @property {Run[]} runs
+ * @property {string} cursor where in the log this is true; "" where there is no log yet
+ */
+
+/** @type {ReadonlySet<State>} */
+const OPEN = new Set(["queued", "running", "retrying"]);
+
+/** @param {Run} run */
+export const hasEnded = (run) => !OPEN.has(run.state);
+
+/** Whether nothing can follow: what was lost may yet turn out to live. @param {Run} run */
+export const isFinal = (run) => hasEnded(run) && run.state !== "lost";
+
+/** Whether a person should be alarmed rather than informed. @param {Run} run */
+export const isTrouble = (run) => run.state === "failed" || run.state === "lost";
+
+/** One name for one ending, however often it is told. @param {Run} run */
+export const endingOf = (run) => `${run.id} ${run.attempt} ${run.state} ${run.finished_at}`;
+
+/**
+ * How far a run is, from 0 to 1; null where nobody can tell.
+ * @param {Run} run
+ */
+export function fraction({ done, total }) {
+  if (done === null || total === null || !(total > 0)) return null;
+  return Math.min(1, Math.max(0, done / total));
+}
+
+/**
+ * What a run's result offers to read: some text, perhaps with an address behind it. Links are http(s) or nothing,
+ * because a result is data that a task may have from anyone.
+ * @param {unknown} result text, or an object with `url` and perhaps `label`
+ * @param {string} base what a relative address is relative to
+ * @returns {{ text: string, url: string | null } | null}
+ */
+export function readResult(result, base) {
+  if (typeof result === "number") return { text: String(result), url: null };
+  if (typeof result === "string") return { text: result, url: /^https?:\/\//i.test(result) ? safeUrl(result, base) : null };
+  if (typeof result !== "object" || result === null || !("url" in result) || typeof result.url !== "string") return null;
+  const label = "label" in result && typeof result.label === "string" ? result.label : result.url;
+  return { text: label, url: safeUrl(result.url, base) };
+}
+
+/**
+ * @param {string} text
+ * @param {string} base
+ */
+function safeUrl(text, base) {
+  try {
+    const url = new URL(text, base);
+    return url.protocol === "https:" || url.protocol === "http:" ? url.href : null;
+  } catch {
+    return null;
+  }
+}
