@@ -48,7 +48,7 @@ class StreamEndpoint:
         with self.limits.seat(address) as seat:
             grant = await self._grant(asked)
             await self._wait_for_position(asked)
-            headers = _headers(asked)
+            headers = response_headers(asked)
             detach = scope.get("extensions", {}).get(DETACH)
             if detach is not None:
                 stream = DetachedStream(grant, address)
@@ -84,7 +84,8 @@ class StreamEndpoint:
         self.hub.join(stream, asked.cursor, "unknown" if asked.unknown_cursor else None)
 
 
-def _headers(asked: StreamRequest) -> Headers:
+def response_headers(asked: StreamRequest) -> Headers:
+    """Return the head of a stream's response, the same whoever serves it."""
     headers = [
         (b"content-type", CONTENT_TYPE),
         (b"cache-control", b"no-store, no-transform"),
