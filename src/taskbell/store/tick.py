@@ -74,17 +74,20 @@ class Ticker:
         return answer
 
     def _tick(self) -> Answer:
-        ids, plain = self._waiting.read(BATCH_ROWS + len(self._kept))
-        due = [id for id in ids if self._kept.get(id, 0) <= self._clock()]
-        if not due:
+        ids, plain = self._waiting.read(BATCH_ROWS, self._kept)
+        # All or nothing: a kept row goes before what its person was sent later.
+        if all(self._kept.get(id, 0) > self._clock() for id in ids):
             return Moved()
-        more = len(due) >= BATCH_ROWS
-        moved = self._in_one_statement(due, more) if plain else self._in_steps(due, more)
+        more = len(ids) - len(self._kept) >= BATCH_ROWS
+        moved = self._in_one_statement(ids, more) if plain else self._in_steps(ids, more)
         return moved or (Busy() if read_head(self.alias) else NoHead())
 
     def _in_one_statement(self, ids: list[int], more: bool) -> Moved | None:
         found = one_statement.move(self.alias, ids, new_token())
-        return Moved(*found, more) if found else None
+        if found is None:
+            return None
+        self._kept = {}
+        return Moved(*found, more)
 
     def _in_steps(self, ids: list[int], more: bool) -> Moved | None:
         with transaction.atomic(using=self.alias):
@@ -96,7 +99,7 @@ class Ticker:
             rows = self._number(sifted, head)
             Outbox.objects.using(self.alias).filter(id__in=sifted.spent).delete()
             Outbox.objects.using(self.alias).filter(id__in=sifted.failed).update(failed_at=timezone.now())
-        self._remember(ids, sifted)
+        self._remember(sifted)
         return Moved(head, rows, more)
 
     def _number(self, sifted: Sifted, head: Head) -> list[LogRow]:
@@ -111,13 +114,10 @@ class Ticker:
             sifted.tell_folds(head.seq + 1, self.alias)
         return rows
 
-    def _remember(self, ids: list[int], sifted: Sifted) -> None:
+    def _remember(self, sifted: Sifted) -> None:
         self.failed += len(sifted.failed)
         self.dropped += sifted.dropped
-        for id in ids:
-            self._kept.pop(id, None)
-        self._kept |= dict.fromkeys(sifted.kept, self._clock() + KEEP_SECONDS)
-        self._waiting.keep(self._kept)
+        self._kept = dict.fromkeys(sifted.kept, self._clock() + KEEP_SECONDS)
 
     def _continues(self, moved: Moved) -> bool:
         if moved.before is None:
