@@ -80,7 +80,9 @@ class Ticker:
             return Moved()
         more = len(ids) - len(self._kept) >= BATCH_ROWS
         moved = self._in_one_statement(ids, more) if plain else self._in_steps(ids, more)
-        return moved or (Busy() if read_head(self.alias) else NoHead())
+        if moved is not None:
+            return moved
+        return Busy() if read_head(self.alias) else NoHead()
 
     def _in_one_statement(self, ids: list[int], more: bool) -> Moved | None:
         found = one_statement.move(self.alias, ids, new_token())
