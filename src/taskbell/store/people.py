@@ -1,13 +1,15 @@
 """From an account's key to the recipient channel that only its owner reads."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import router
 
 from taskbell.models import Recipient
+
+INTEGER_BITS: Final = 63
 
 
 def channels_of(user_keys: Iterable[str], alias: str) -> dict[str, str]:
@@ -40,6 +42,8 @@ def _visible(user_keys: set[str]) -> set[str]:
 
 def _as_pk(key: str) -> Any:
     try:
-        return get_user_model()._meta.pk.to_python(key)
+        pk = get_user_model()._meta.pk.to_python(key)
     except (ValidationError, ValueError):
         return None
+    # SQLite refuses to look for a wider integer, and the whole batch with it; no table has one.
+    return None if isinstance(pk, int) and pk.bit_length() > INTEGER_BITS else pk
