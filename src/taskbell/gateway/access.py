@@ -83,7 +83,7 @@ def user_of(caller: Caller) -> Any | None:
 
 
 def _session_user(session_key: str | None) -> Any:
-    if not session_key:
+    if not session_key or "\0" in session_key:  # PostgreSQL raises for NUL in any text
         return None
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)

@@ -8,6 +8,8 @@ import asyncio
 import random
 from typing import Any, Final
 
+from django.db import InterfaceError, OperationalError
+
 from taskbell.conf import current
 from taskbell.gateway.access import Grant, Refusal, authorize
 from taskbell.gateway.answer import answer
@@ -64,7 +66,10 @@ class StreamEndpoint:
                 await plain.run(receive)
 
     async def _grant(self, asked: StreamRequest) -> Grant:
-        found = await self.pool.run(authorize, asked.caller, asked.wish)
+        try:
+            found = await self.pool.run(authorize, asked.caller, asked.wish)
+        except (OperationalError, InterfaceError) as error:
+            raise Rejected(503, "The database cannot be reached right now.") from error
         if isinstance(found, Refusal):
             raise Rejected(found.status, "Sign in first." if found.status == 401 else "No such stream.")
         return found
