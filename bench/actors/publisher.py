@@ -18,6 +18,7 @@ from django.db import connection, transaction
 PAD_CHARACTERS: Final = 40
 # A pause shorter than this is spent spinning: sleep() comes back a little late.
 SPIN_S: Final = 0.0003
+LINGER_S: Final = 0.5
 
 Times = list[tuple[int, int]]
 
@@ -41,6 +42,8 @@ def main() -> None:
     else:
         for _ in sys.stdin:
             send()
+    # A worker lives on after its last event; a wakeup that is rung by another thread has that time too.
+    time.sleep(LINGER_S)
     json.dump(times, sys.stdout)
 
 

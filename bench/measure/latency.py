@@ -102,6 +102,7 @@ def of_rate(engine: str, rate: int, samples: Samples) -> list[Figure]:
                 samples=samples["taskbell", f"{since} {share}"],
                 yardstick=LIMIT,
                 beside=samples["limit", f"publish {share}"],
+                comparable=False,
             )
             for since in ("publish", "commit")
             for share in ("p50", "p99")
