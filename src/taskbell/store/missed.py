@@ -175,7 +175,8 @@ def _choose(reader: Reader, by_channel: dict[str, list[_Mark]], end: int, chunk:
 def _rows(seqs: set[int], alias: str) -> dict[int, LogRow]:
     if not seqs:
         return {}
-    found = Log.objects.using(alias).filter(seq__in=seqs).values_list(*LogRow._fields)
+    # What was blanked since its mark was read has nothing left to give.
+    found = Log.objects.using(alias).filter(seq__in=seqs, channel__isnull=False).values_list(*LogRow._fields)
     return {row[0]: LogRow(*row) for row in found}
 
 
