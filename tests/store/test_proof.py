@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pytest_django import DjangoDbBlocker
 
 from tests.servers.postgres import Postgres
 from tests.servers.project import Project, migrate
@@ -54,7 +55,7 @@ def server() -> Iterator[Postgres]:
 
 
 def test_a_killed_server_keeps_what_it_acknowledged(
-    postgres: Postgres, server: Postgres, tmp_path: Path, django_db_blocker
+    postgres: Postgres, server: Postgres, tmp_path: Path, django_db_blocker: DjangoDbBlocker
 ) -> None:
     address = server.fresh()
     migrate(address)
