@@ -23,7 +23,7 @@ from taskbell.ground import sse
 from taskbell.ground.cursor import Cursor
 from taskbell.models import Log
 from taskbell.store.head import create_head
-from taskbell.store.log import Lost, Page, place_of_head, read_after
+from taskbell.store.log import Lost, place_of_head, read_after
 from taskbell.store.loops import Loop, registered
 from taskbell.store.tick import NoHead, Ticker
 
@@ -54,16 +54,17 @@ def _frames(grant: Grant, asked: StreamRequest) -> Iterator[bytes]:
     yield sse.OPENING + (sse.reset(place, "unknown") if asked.unknown_cursor else b"") + sse.ping(place)
     while True:
         _chores.do(alias)
-        if isinstance(ticker.tick(), NoHead):
+        page = None if isinstance(ticker.tick(), NoHead) else read_after(place, alias)
+        if page is None:
             create_head(alias)
-        page = read_after(place, alias)
-        if isinstance(page, Lost):
+        elif isinstance(page, Lost):
             place = _newest(alias)
             yield sse.reset(place, page.reason)
-        for row in page.rows if isinstance(page, Page) else ():
-            place = Cursor(place.log_id, row.seq, row.nonce)
-            if row.channel in grant.channels:
-                yield Frame.of(row, place.log_id).data
+        else:
+            for row in page.rows:
+                place = Cursor(place.log_id, row.seq, row.nonce)
+                if row.channel in grant.channels:
+                    yield Frame.of(row, place.log_id).data
         if time.monotonic() >= ping_at:
             if not all(still_granted([grant])):
                 yield sse.bye("signed_out", sse.RETRY_MS)

@@ -19,7 +19,7 @@ from taskbell.conf import current
 from taskbell.management.database import first_line, trouble_with
 from taskbell.management.verbs.status import read_status
 from taskbell.models import Log, Outbox
-from taskbell.store.connection import adopt, release
+from taskbell.store.connection import adopt
 from taskbell.store.head import create_head
 from taskbell.store.outbox import EVENT, insert
 from taskbell.store.tick import Moved, NoHead, Ticker
@@ -185,7 +185,7 @@ def _tick(alias: str, canary: Outbox) -> None:
             elif not isinstance(answer, Moved) or not answer.rows:
                 time.sleep(LOOK_SECONDS)
     finally:
-        release(alias)
+        connections.close_all()
 
 
 HOPS: Final[tuple[Callable[[str], Finding | None], ...]] = (

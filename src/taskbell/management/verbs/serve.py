@@ -15,6 +15,7 @@ from django.db import router
 from django.urls import NoReverseMatch, reverse
 
 from taskbell.checks import uvicorn_trouble
+from taskbell.conf import current
 from taskbell.management.database import trouble_with
 from taskbell.management.verbs.base import Verb
 from taskbell.models import Log
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # The kernel's own limit (net.core.somaxconn) is usually 4096: a storm of returning browsers waits there.
 BACKLOG: Final = 4096
+LAST_SECONDS: Final = 3
 LAST_PORT: Final = 65_535
 
 
@@ -78,6 +80,8 @@ def make_server() -> "uvicorn.Server":
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        # Streams are gone after DRAIN; a request whose thread hangs in a frozen database must not keep the process.
+        timeout_graceful_shutdown=current().DRAIN + LAST_SECONDS,
     )
     return uvicorn.Server(config)
 
