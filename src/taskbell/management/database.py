@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.db import Error, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from taskbell.apps import TaskbellConfig
+from taskbell.models import Outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ def trouble_with(alias: str) -> Trouble | None:
     """Ask the database whether it is there and has all of Taskbell's tables; None if all is well."""
     try:
         executor = MigrationExecutor(connections[alias])
-        missing = executor.migration_plan(executor.loader.graph.leaf_nodes(TaskbellConfig.name))
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes(Outbox._meta.app_label))
     except Error as error:
         where = f"DATABASES[{alias!r}]"
         return Trouble(
