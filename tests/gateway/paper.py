@@ -54,7 +54,8 @@ class PaperStream(Stream):
     __slots__ = ("aborted", "buffer", "ended", "plain", "received", "stuck")
 
     def __init__(self, *channels: str, plain: bool = False, person: str | None = None, address: str = "a") -> None:
-        super().__init__(Grant(channels, person, Wish(channels=channels), Caller()), address)
+        # A scene gives it a hub when it joins.
+        super().__init__(Grant(channels, person, Wish(channels=channels), Caller()), address, hub=None)  # type: ignore[arg-type]
         self.plain = plain
         self.stuck = self.ended = self.aborted = False
         self.received = self.buffer = b""

@@ -31,6 +31,7 @@ class Scene:
 
     def join(self, stream: PaperStream, after: Cursor | None = None) -> PaperStream:
         with self.loop.running():
+            stream.hub = self.hub
             self.hub.join(stream, after)
         return stream
 

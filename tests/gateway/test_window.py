@@ -58,10 +58,11 @@ def test_only_the_newest_of_a_latest_key_is_there_for_those_who_come_later() -> 
         log.add("a:1", latest_key=key)
     window = window_of(log.frames())
     assert seqs(window.after(0, ["a:1"])) == [2, 4, 5]
-    assert window.superseded("x", 3)
-    assert not window.superseded("x", 5)
-    assert not window.superseded(None, 1)
-    assert not window.superseded("never seen", 1)
+    assert window.superseded("a:1", "x", 3)
+    assert not window.superseded("a:1", "x", 5)
+    assert not window.superseded("a:1", None, 1)
+    assert not window.superseded("a:1", "never seen", 1)
+    assert not window.superseded("b:2", "x", 3), "another channel's progress is none of ours"
 
 
 def test_a_key_is_forgotten_with_its_newest_frame() -> None:
@@ -69,7 +70,7 @@ def test_a_key_is_forgotten_with_its_newest_frame() -> None:
     log.add("a:1", latest_key="x")
     log.add("a:1")
     window = window_of(log.frames(), limit=1)
-    assert not window.superseded("x", 0)
+    assert not window.superseded("a:1", "x", 0)
 
 
 def test_blanked_rows_keep_the_numbers_whole() -> None:
