@@ -116,6 +116,7 @@ class World:
         doubtful = at.log_id != log.log_id or at.seq > position.seq or at != log.place(at.seq)
         self.readers.append(Reader(stream, log, at.seq, doubtful))
         with self.loop.running():
+            stream.hub = self.hub
             self.hub.join(stream, after)
 
     def cursor(self, log: PaperLog, newest: int) -> Cursor:
@@ -148,7 +149,9 @@ class World:
     def ping(self) -> None:
         if not self.hub.fanning_out:
             with self.loop.running():
-                self.life._visit([reader.stream for reader in self.readers])
+                for reader in self.readers:
+                    if not reader.stream.closed:
+                        self.life._visit(reader.stream)
 
     def turn(self) -> None:
         for _ in range(self.chance.randint(1, 3)):
