@@ -66,7 +66,7 @@ class _Receiver:
 
 def channel_of(alias: str) -> str:
     """Return the channel on which this site rings for a database alias; other sites on the same Redis have others."""
-    return "taskbell:" + salted_hmac("taskbell.wakeup", alias).hexdigest()[:NAME_LENGTH]
+    return "taskbell:" + salted_hmac("taskbell.wakeup", alias, algorithm="sha256").hexdigest()[:NAME_LENGTH]
 
 
 def _client(address: str) -> redis.Redis:
