@@ -50,7 +50,7 @@ def at(seq: int) -> Cursor:
 
 def ask(*readers: Reader, limit: int = 1_000, chunk: int = CHUNK, **options: Any) -> Sequence[Answer]:
     upto = options.pop("upto", None) or place_of_head(ALIAS)
-    superseded = options.pop("superseded", lambda key, seq: False)
+    superseded = options.pop("superseded", lambda channel, key, seq: False)
     return read_missed(Round(readers=readers, upto=upto, limit=limit, chunk=chunk, superseded=superseded), ALIAS)
 
 
@@ -149,11 +149,18 @@ class TestProgress:
         [answer] = ask(Reader((A,), 0))
         assert numbers(answer) == [2, 5, 6, 7]
 
+    def test_a_key_belongs_to_its_channel(self) -> None:
+        log((A, "same"), (B, "same"), (A, "same"), (B, "same"))
+        assert [numbers(answer) for answer in ask(Reader((A,), 0), Reader((B,), 0))] == [[3], [4]]
+        [answer] = ask(Reader((A, B), 0))
+        assert numbers(answer) == [3, 4]
+
     def test_newer_progress_that_comes_anyway_replaces_it_too(self) -> None:
         log((A, "run-1"), A, (A, "run-2"))
         asked: list[tuple[str | None, int]] = []
 
-        def superseded(key: str | None, seq: int) -> bool:
+        def superseded(channel: str | None, key: str | None, seq: int) -> bool:
+            assert channel == A
             asked.append((key, seq))
             return key == "run-1"
 

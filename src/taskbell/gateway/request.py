@@ -58,7 +58,10 @@ def read_request(scope: dict[str, Any], name: str) -> StreamRequest:
 
 
 def client_address(scope: dict[str, Any]) -> str:
-    """Return the address that limits count: the peer's, or behind trusted proxies the nearest that is not one."""
+    """Return the address that limits count: the peer's, or behind trusted proxies the nearest that is not one.
+
+    A peer without an address came by a Unix socket: only a proxy of this machine can, so it is trusted.
+    """
     address = (scope.get("client") or ("",))[0]
     forwarded = b",".join(value for key, value in scope["headers"] if key == b"x-forwarded-for").decode("latin-1")
     hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
@@ -68,6 +71,8 @@ def client_address(scope: dict[str, Any]) -> str:
 
 
 def _is_trusted(address: str) -> bool:
+    if not address:
+        return True
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -107,7 +112,8 @@ def _check_framing(scope: dict[str, Any], headers: dict[bytes, bytes]) -> None:
 
 def _check_origin(scope: dict[str, Any], headers: dict[bytes, bytes]) -> str | None:
     """Return the foreign origin that CSRF_TRUSTED_ORIGINS allows, None for our own; refuse all others."""
-    host = headers.get(b"host", b"").decode("latin-1")
+    forwarded = headers.get(b"x-forwarded-host") if settings.USE_X_FORWARDED_HOST else None
+    host = (forwarded or headers.get(b"host", b"")).decode("latin-1")
     allowed = settings.ALLOWED_HOSTS or ([".localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
     if not validate_host(split_domain_port(host)[0], allowed):
         raise Rejected(400, "This host is not in ALLOWED_HOSTS.")

@@ -45,25 +45,28 @@ class StreamEndpoint:
     async def _serve(self, scope: dict[str, Any], receive: Any, send: Any, name: str) -> None:
         asked = read_request(scope, name)
         address = client_address(scope)
-        if self.stopping:
-            raise Rejected(503, "This gateway is stopping.")
+        self._check_stopping()
         with self.limits.seat(address) as seat:
             grant = await self._grant(asked)
             await self._wait_for_position(asked)
+            self._check_stopping()
             headers = response_headers(asked)
             detach = scope.get("extensions", {}).get(DETACH)
             if detach is not None:
-                stream = DetachedStream(grant, address)
+                stream = DetachedStream(grant, address, self.hub)
                 if not detach(headers, stream):
                     raise Rejected(400, "One request a connection.")
                 seat.keep()
                 self._join(stream, asked)
             else:
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
-                plain = PlainStream(grant, address, send)
+                plain = PlainStream(grant, address, self.hub, send)
                 seat.keep()
                 self._join(plain, asked)
-                await plain.run(receive)
+                await plain.run(receive, headers)
+
+    def _check_stopping(self) -> None:
+        if self.stopping:
+            raise Rejected(503, "This gateway is stopping.")
 
     async def _grant(self, asked: StreamRequest) -> Grant:
         try:

@@ -36,8 +36,9 @@ def _visible(user_keys: set[str]) -> set[str]:
     if not user_keys:
         return set()
     accounts = get_user_model()._base_manager.using(router.db_for_write(get_user_model()))
-    pks = {pk: key for key in user_keys if (pk := _as_pk(key)) is not None}
-    return {pks[pk] for pk in accounts.filter(pk__in=list(pks)).values_list("pk", flat=True)}
+    pks = [pk for key in user_keys if (pk := _as_pk(key)) is not None]
+    # A database may give a key back in another form (padded, in other case): that is another key to us.
+    return user_keys & {str(pk) for pk in accounts.filter(pk__in=pks).values_list("pk", flat=True)}
 
 
 def _as_pk(key: str) -> Any:

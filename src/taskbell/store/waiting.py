@@ -21,6 +21,8 @@ from taskbell.models import Outbox, Recipient
 
 # A rolled-back burst leaves this many ids that nobody will ever commit; beyond it a scan from the start is cheaper.
 MOST_HOLES: Final = 10_000
+# PREPARE TRANSACTION hands a writer's locks to a name of this form, which is not the one that was noted.
+PREPARED: Final = "-1/"
 # Ids can begin anew (a flush that resets sequences, a restored copy): now and then everything is read.
 FULL_SCAN_SECONDS: Final = 10.0
 
@@ -78,18 +80,20 @@ class AboveLowWater(Waiting):
             found = dict(cursor.fetchall())
         if any(id <= self.low and id not in self.holes and id not in kept for id in found):
             self.restart()
-        self._learn(found)
+        self._learn(found, whole=len(found) < limit)
         return sorted(found), all(found.values())
 
-    def _learn(self, seen: Collection[int]) -> None:
-        """Close holes that were filled or whose every possible writer had ended before this read; note new ones."""
+    def _learn(self, seen: Collection[int], *, whole: bool) -> None:
+        """Close holes that were filled or whose every possible writer had ended before this read; note new ones.
+
+        `whole` is False where a limit may have cut the read short.
+        """
         highest = max(seen, default=0)
         self.holes = {
-            hole: writers
-            for hole, writers in self.holes.items()
-            if hole not in seen and not writers.isdisjoint(self._writing)
+            hole: writers for hole, writers in self.holes.items() if hole not in seen and not self._have_ended(writers)
         }
-        self._settle()
+        if whole or (self._first and highest >= self._first[0]):
+            self._settle()
         unseen = highest - self.low - sum(id > self.low for id in seen) if self.settled else 0
         if len(self.holes) + unseen > MOST_HOLES:
             self.restart()
@@ -108,8 +112,12 @@ class AboveLowWater(Waiting):
 
         All ids below the highest one of that sighting were taken before it, so from then on none can appear.
         """
-        if self._first and self._first[1].isdisjoint(self._writing):
+        if self._first and self._have_ended(self._first[1]):
             self.low, self.settled, self._first = self._first[0], True, None
+
+    def _have_ended(self, writers: frozenset[str]) -> bool:
+        """Whether none of these was writing before the last read; a prepared transaction may be any of them."""
+        return writers.isdisjoint(self._writing) and not any(one.startswith(PREPARED) for one in self._writing)
 
     def _writers(self) -> frozenset[str]:
         with connections[self.alias].cursor() as cursor:
