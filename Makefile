@@ -61,8 +61,9 @@ lint: install types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# mypy reads the tests' settings and leaves without cleaning up: a database named here saves it a temporary folder.
 types: install
-	$(BIN)/mypy
+	TASKBELL_TEST_DATABASE=:memory: $(BIN)/mypy
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -1,11 +1,12 @@
 """Publishes to a channel from a process of its own, as a project's worker does.
 
 Each payload carries the monotonic clock just before `publish()`. With `--rate` it publishes that many a second, on time
-whatever the earlier ones took; without, one for each line on stdin. Prints one JSON list of `[before, committed]`.
+whatever the earlier ones took; without it, one for each line on stdin. Prints one JSON list of `[before, committed]`.
 """
 
 import argparse
 import json
+import random
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from django.db import connection, transaction
 PAD_CHARACTERS: Final = 40
 # A pause shorter than this is spent spinning: sleep() comes back a little late.
 SPIN_S: Final = 0.0003
+LINGER_S: Final = 0.5
 
 Times = list[tuple[int, int]]
 
@@ -40,6 +42,8 @@ def main() -> None:
     else:
         for _ in sys.stdin:
             send()
+    # A worker lives on after its last event; a wakeup that is rung by another thread has that time too.
+    time.sleep(LINGER_S)
     json.dump(times, sys.stdout)
 
 
@@ -58,8 +62,13 @@ def sender(channel: str, pad: str, times: Times) -> Callable[[], None]:
 
 
 def paced(rate: float, count: int) -> list[float]:
-    start = time.monotonic() + 0.05
-    return [start + number / rate for number in range(count)]
+    """Return when each event is due: one at a random moment of each slot.
+
+    A strict beat falls into step with whatever waits in whole milliseconds, SQLite's retries for one, and then
+    meets it always or never.
+    """
+    start, moment = time.monotonic() + 0.05, random.Random(0)
+    return [start + (number + moment.random()) / rate for number in range(count)]
 
 
 def wait_until(due: float) -> None:

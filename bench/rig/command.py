@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
+
+import psutil
 
 from bench.measure import fanout, handshakes, idle, latency, tick, writer
 from bench.rig.build import BENCH
@@ -28,6 +31,7 @@ MEASURES: Final[dict[str, ModuleType]] = {
     "tick": tick,
     "writer": writer,
 }
+QUIET: Final = 0.1
 RESULTS: Final = BENCH / "results.json"
 
 
@@ -77,6 +81,7 @@ def measure_all(names: Sequence[str], plan: Plan) -> tuple[dict[str, Any], bool]
     with Databases() as databases:
         for name in names:
             print(f"\n{name}: {first_line(MEASURES[name])}", flush=True)
+            load = busy_cores()
             try:
                 figures = [figure.as_json() for figure in measure_one(name)(plan, databases)]
             except Failed as error:
@@ -84,7 +89,7 @@ def measure_all(names: Sequence[str], plan: Plan) -> tuple[dict[str, Any], bool]
                 print(f"FAILED: {error}", flush=True)
                 continue
             print(table(figures), flush=True)
-            done[name] = {"taken": now(), "plan": asdict(plan), "figures": figures}
+            done[name] = {"taken": now(), "busy_cores": load, "plan": asdict(plan), "figures": figures}
         versions = {"postgres": databases.postgres_version()}
     return {"machine": describe() | versions, "measures": done} if done else {}, failed
 
@@ -95,6 +100,14 @@ def measure_one(name: str) -> Callable[..., Any]:
 
 def first_line(module: ModuleType) -> str:
     return (module.__doc__ or "").partition("\n")[0]
+
+
+def busy_cores() -> float:
+    """Return how many cores others keep busy right now; over a tenth the figures are theirs too, and we say so."""
+    busy = psutil.cpu_percent(interval=1.0) / 100 * len(os.sched_getaffinity(0))
+    if busy > QUIET:
+        print(f"Others keep {busy:.1f} cores busy: compare ratios of many pairs, or measure again later.", flush=True)
+    return round(busy, 2)
 
 
 def now() -> str:

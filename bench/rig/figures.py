@@ -10,7 +10,10 @@ LIMIT = "bare C loop"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One thing measured several times; `beside` holds the same of the yardstick, sample by sample the same minute."""
+    """One thing measured several times; `beside` holds the same of the yardstick, sample by sample the same minute.
+
+    Without `comparable` the yardstick is only shown: the two do different work, so their ratio says nothing.
+    """
 
     name: str
     unit: str
@@ -18,9 +21,12 @@ class Figure:
     yardstick: str = ""
     beside: Sequence[float] = field(default=())
     aim: str = ""
+    comparable: bool = True
 
     def ratios(self) -> list[float]:
-        """Return each sample over the one beside it; empty where nothing is beside."""
+        """Return each sample over the one beside it; empty where nothing comparable is beside."""
+        if not self.comparable:
+            return []
         return [sample / other for sample, other in zip(self.samples, self.beside, strict=False) if other]
 
     def as_json(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Processes of one run: started on a core of their own, asked for their result, stopped by id."""
 
+import atexit
 import json
 import os
 import signal
@@ -54,6 +55,8 @@ class Process:
             stdout=self._result,
             stderr=self._said,
         )
+        # Whoever interrupts us may do so before the caller's `with` begins.
+        atexit.register(self.stop)
         if core is not None:
             # Before it has had time to start a thread: those inherit it.
             os.sched_setaffinity(self._child.pid, {core})
@@ -112,6 +115,7 @@ class Process:
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
+        atexit.unregister(self.stop)
         if self._child.stdin is not None:
             self._child.stdin.close()
         self._said.close()

@@ -1,10 +1,12 @@
 """The servers that the other tests stand on."""
 
+import os
 import socket
 from collections.abc import Iterator
 
 import psycopg
 import pytest
+from django.db import connection
 
 from tests.databases import settings_of
 from tests.servers.postgres import Postgres
@@ -43,6 +45,16 @@ def test_a_dropped_database_throws_everyone_out(postgres: Postgres) -> None:
         postgres.drop(address)
         with pytest.raises(psycopg.OperationalError):
             connection.execute("select 1")
+
+
+@pytest.mark.contract
+@pytest.mark.django_db(transaction=True)
+def test_tests_run_on_the_database_that_the_environment_names() -> None:
+    named = os.environ.get("TASKBELL_TEST_DATABASE", "")
+    assert connection.vendor == ("postgresql" if named.startswith("postgresql://") else "sqlite")
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            assert cursor.execute("pragma journal_mode").fetchone() == ("wal",)
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """Who may read what. Denied by default; the same answers at connect and at every later check."""
 
+import inspect
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
@@ -71,23 +72,35 @@ def authorize(caller: Caller, wish: Wish) -> Grant | Refusal:
 
 
 def still_granted(grants: Iterable[Grant]) -> list[bool]:
-    """Ask again for each grant; a database that is away changes nothing."""
+    """Ask again for each grant; raises while the database is away, and then nobody has said no."""
     return [_still_granted(grant) for grant in grants]
 
 
 def user_of(caller: Caller) -> Any | None:
     """Return the signed-in, active user, by AUTHENTICATE or else by the session."""
     authenticate = resolve(current().AUTHENTICATE)
-    user = authenticate(caller.request) if authenticate else _session_user(caller.session_key)
+    user = _ask(authenticate, caller.request) if authenticate else _session_user(caller.session_key)
     return user if user is not None and user.is_authenticated and user.is_active else None
 
 
 def _session_user(session_key: str | None) -> Any:
-    if not session_key:
+    if not session_key or "\0" in session_key:  # PostgreSQL raises for NUL in any text
         return None
     request = HttpRequest()
-    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    stored = import_module(settings.SESSION_ENGINE).SessionStore(session_key).load()
+    request.session = _ReadSession(stored)  # type: ignore[assignment]
     return get_user(request)
+
+
+class _ReadSession(dict[str, Any]):
+    """A session that is only read. `get_user` renews one signed by an old key and flushes one that does not fit;
+    here nobody could send the browser its new cookie, so that would sign people out."""
+
+    def cycle_key(self) -> None:
+        """Do nothing."""
+
+    def flush(self) -> None:
+        """Do nothing."""
 
 
 def _channels(user: Any | None, wish: Wish) -> tuple[str, ...] | Refusal:
@@ -109,13 +122,7 @@ def may_read(user: Any | None, channel: str) -> bool:
     authorize_hook = resolve(current().AUTHORIZE)
     if authorize_hook is None:
         return False
-    try:
-        return bool(authorize_hook(user if user is not None else AnonymousUser(), channel))
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception:
-        logger.exception("AUTHORIZE raised; the stream is refused.")
-        return False
+    return bool(_ask(authorize_hook, user if user is not None else AnonymousUser(), channel))
 
 
 def recipient_of(user: Any) -> Recipient:
@@ -124,12 +131,24 @@ def recipient_of(user: Any) -> Recipient:
     return Recipient.objects.using(alias).get_or_create(user_key=key_of(user))[0]
 
 
+def _ask(hook: Callable[..., Any], *args: Any) -> Any:
+    """Call a hook of the project; one that raises, or is a coroutine function, says no."""
+    try:
+        answer = hook(*args)
+    except (OperationalError, InterfaceError):
+        raise  # the database's trouble, for which nobody is shut out
+    except Exception:
+        logger.exception("The hook %r raised; access is refused.", hook)
+        return None
+    if inspect.iscoroutine(answer):
+        answer.close()
+        logger.error("The hook %r is a coroutine function; write a plain function. Access is refused.", hook)
+        return None
+    return answer
+
+
 def _still_granted(grant: Grant) -> bool:
     if all(namespace(channel) == PUBLIC_NAMESPACE for channel in grant.channels):
         return True
-    try:
-        again = authorize(grant.caller, grant.wish)
-    except (OperationalError, InterfaceError):
-        logger.warning("Access cannot be checked again while the database is away; open streams stay.")
-        return True
+    again = authorize(grant.caller, grant.wish)
     return isinstance(again, Grant) and again.channels == grant.channels and again.person == grant.person

@@ -9,7 +9,7 @@ import threading
 from types import FrameType
 from typing import Final
 
-from django.db import connections, router
+from django.db import router
 
 from taskbell.conf import current
 from taskbell.gateway.hub import Hub
@@ -21,7 +21,7 @@ from taskbell.gateway.replay import Replay
 from taskbell.gateway.stream import StreamEndpoint
 from taskbell.gateway.window import Window
 from taskbell.models import Log
-from taskbell.store.connection import adopt
+from taskbell.store.connection import SameFile, adopt_all, release_all
 from taskbell.store.loops import Loop, registered
 from taskbell.wakeups import configured
 
@@ -70,7 +70,9 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """True while new streams are welcome."""
-        return self.hub.position is not None and not self.endpoint.stopping
+        if self._pump is None or self.hub.position is None:
+            return False
+        return self._pump.healthy and not self.endpoint.stopping
 
     async def drain(self) -> None:
         """Say `bye` to all streams within DRAIN seconds and stop; every caller waits for the one drain."""
@@ -109,13 +111,16 @@ class Gateway:
         self.pool.close()
 
     def _repeat(self, background: Loop) -> None:
-        adopt(self.alias)
+        adopt_all()
+        file = SameFile(self.alias)
         while not self._ending.wait(background.seconds):
             try:
+                if not file.still():
+                    release_all()
                 background.step(self.alias)
             except Exception:
                 logger.exception("The background loop %r failed; it goes on.", background.name)
-                connections[self.alias].close()
+                release_all()
 
     def _listen_for_end(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin the drain on SIGTERM ourselves: servers tell an app only after all its streams are gone, or never."""

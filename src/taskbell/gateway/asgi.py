@@ -5,6 +5,7 @@ A project's `asgi.py` imports this before Django is set up, so what needs models
 
 from typing import TYPE_CHECKING, Any, Final
 
+from django.conf import settings
 from django.urls import NoReverseMatch, reverse
 
 from taskbell.gateway.answer import answer
@@ -43,7 +44,7 @@ class EventsMiddleware:
 
     def _name(self, scope: dict[str, Any]) -> str | None:
         """Return what stands after the prefix of the streams, None when the path is not theirs."""
-        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        path: str = scope["path"].removeprefix(scope.get("root_path") or settings.FORCE_SCRIPT_NAME or "")
         prefix = self._events_prefix()
         if not path.startswith(prefix):
             return None
@@ -52,7 +53,8 @@ class EventsMiddleware:
     def _events_prefix(self) -> str:
         if self._prefix is None:
             try:
-                self._prefix = reverse("taskbell-events:own")
+                # A script name is in front of what `reverse` returns, and a proxy may or may not take it away.
+                self._prefix = reverse("taskbell-events:own").removeprefix(settings.FORCE_SCRIPT_NAME or "")
             except NoReverseMatch as error:
                 raise NoReverseMatch(
                     'Streams have no address: add path("events/", include("taskbell.urls.events")) to the root URLconf.'

@@ -5,6 +5,7 @@ time; a large one yields to the loop between slices, over the streams that were 
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -21,7 +22,10 @@ SLICE: Final = 250
 # What a behind stream is handed at a time, and so the most that waits in its buffer (one event may be as long).
 PULL_BYTES: Final = 64 * 1024
 
-Job = tuple[Stream, bytes]
+# What a fan-out does for one stream: write these bytes, or, for None, let it pull them piece by piece.
+Job = tuple[Stream, bytes | None]
+
+logger = logging.getLogger("taskbell")
 
 
 class Rewritten:
@@ -47,6 +51,7 @@ class Hub:
         self._subscribers: dict[str, set[Stream]] = {}
         self.pending: deque[Sequence[Frame] | Rewritten] = deque()
         self._jobs: list[Job] = []
+        self._before = 0
         self._done = 0
         self._scheduled = False
         self._moved = asyncio.Event()
@@ -99,7 +104,6 @@ class Hub:
     def join(self, stream: Stream, after: Cursor | None, reset: ResetReason | None = None) -> None:
         """Let a stream in: live from here, with a `reset`, or behind after a cursor that it holds."""
         assert self.position is not None
-        stream.hub = self
         self.streams.add(stream)
         for channel in stream.channels:
             self._subscribers.setdefault(channel, set()).add(stream)
@@ -111,6 +115,9 @@ class Hub:
         else:
             self._fall_behind(stream, after.seq)
             self._write_behind(stream, sse.OPENING + sse.ping(after))
+        if stream.place == LIVE and stream.buffered():
+            # Unsent bytes of an earlier response on this connection: the transport was full before it was ours.
+            self.fell_behind(stream)
 
     def _doubt(self, stream: Stream, after: Cursor) -> ResetReason | None:
         """Return why this cursor cannot be continued, as far as memory tells; otherwise the log is asked first."""
@@ -140,6 +147,7 @@ class Hub:
             return
         if stream.owed_reset is not None:
             reason, stream.owed_reset = stream.owed_reset, None
+            stream.unchecked = None
             self._go_live(stream)
             stream.write(sse.reset(self.position, reason))
         elif stream.unchecked is None and (stream.place == self.position.seq or self.window.covers(stream.place)):
@@ -174,6 +182,11 @@ class Hub:
                     del self._subscribers[channel]
         self.on_leave(stream)
 
+    def ping(self, stream: Stream) -> None:
+        """Give a live stream a sign of life. A behind one has bytes on their way, and they are one."""
+        if stream.place == LIVE and self.position is not None:
+            stream.write(sse.ping(self.position))
+
     def dismiss(self, stream: Stream, reason: ByeReason, retry_ms: int = sse.RETRY_MS) -> None:
         """Say `bye` to a stream and end it."""
         stream.finish(sse.bye(reason, retry_ms))
@@ -193,14 +206,26 @@ class Hub:
         jobs, start = self._jobs, self._done
         self._done = min(start + SLICE, len(jobs))
         for index in range(start, self._done):
-            stream, data = jobs[index]
-            if not stream.closed:
-                stream.write(data)
+            self._do(*jobs[index])
         if not self.fanning_out:
             self.delivered += len(jobs)
             self._jobs, self._done = [], 0
         if self._jobs or self.pending:
             self._schedule()
+
+    def _do(self, stream: Stream, data: bytes | None) -> None:
+        if stream.closed:
+            return
+        try:
+            if data is not None:
+                stream.write(data)
+            else:
+                self._fall_behind(stream, self._before)
+                self.caught_breath(stream)
+        except Exception:
+            # One broken connection must not keep everybody else's frames.
+            logger.exception("A stream could not be written to and is cut.")
+            stream.abort()
 
     def _begin(self) -> None:
         frames: list[Frame] = []
@@ -217,12 +242,13 @@ class Hub:
         if not frames or self.position is None:
             return
         self.window.add(frames)
+        self._before = self.position.seq
         self.position = Cursor(self.position.log_id, frames[-1].seq, frames[-1].nonce)
         self._jobs = self._jobs_for(frames)
         self._tell_waiting()
 
     def _jobs_for(self, frames: Sequence[Frame]) -> list[Job]:
-        """Return one write for each live stream that a frame concerns."""
+        """Return one job for each live stream that a frame concerns."""
         by_channel: dict[str, list[Frame]] = {}
         for frame in frames:
             if frame.channel in self._subscribers:
@@ -230,7 +256,7 @@ class Hub:
         jobs: list[Job] = []
         several: dict[Stream, list[Frame]] = {}
         for channel, own in by_channel.items():
-            data = _join(own)
+            data = _join_or_pull(own)
             for stream in self._subscribers[channel]:
                 if stream.place != LIVE:
                     continue
@@ -238,7 +264,9 @@ class Hub:
                     jobs.append((stream, data))
                 else:
                     several.setdefault(stream, []).extend(own)
-        jobs += [(stream, _join(sorted(own, key=lambda frame: frame.seq))) for stream, own in several.items()]
+        for stream, own in several.items():
+            own.sort(key=lambda frame: frame.seq)
+            jobs.append((stream, _join_or_pull(own)))
         return jobs
 
     def _forget_history(self, rewritten: Rewritten) -> list[Job]:
@@ -283,6 +311,12 @@ class Hub:
     def _tell_waiting(self) -> None:
         self._moved.set()
         self._moved = asyncio.Event()
+
+
+def _join_or_pull(frames: Sequence[Frame]) -> bytes | None:
+    """Return one write of all frames, None where it would be more than a stream may have in its buffer."""
+    small = len(frames) == 1 or sum(len(frame.data) for frame in frames) <= PULL_BYTES
+    return _join(frames) if small else None
 
 
 def _join(frames: Sequence[Frame]) -> bytes:

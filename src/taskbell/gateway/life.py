@@ -4,21 +4,20 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Iterable
 from typing import Final
 
 from taskbell.conf import current
 from taskbell.gateway.access import still_granted
 from taskbell.gateway.hub import Hub
 from taskbell.gateway.pool import Pool
-from taskbell.gateway.wire import LIVE, Stream
-from taskbell.ground import sse
+from taskbell.gateway.wire import Stream
 
 # Pings are dealt into seconds; the longest period (45 s and a fifth) fits.
 SLOTS: Final = 64
 JITTER: Final = (0.8, 1.2)
 # A round of the access check that fits one turn of a database thread.
 GRANTS_A_BATCH: Final = 50
+SHORTEST_PAUSE: Final = 1.0
 
 logger = logging.getLogger("taskbell")
 
@@ -54,23 +53,23 @@ class Life:
                 await asyncio.sleep(0)
             self._slots.rotate(-1)
             due, self._slots[0] = self._slots[0], []
-            self._visit(due)
+            for stream in due:
+                if not stream.closed:
+                    self._visit(stream)
             self._cut_stalled()
 
-    def _visit(self, streams: Iterable[Stream]) -> None:
-        now, position = asyncio.get_running_loop().time(), self.hub.position
-        if position is None:
-            return
-        ping = sse.ping(position)
-        for stream in streams:
-            if stream.closed:
-                continue
-            if now >= stream.ends_at:
+    def _visit(self, stream: Stream) -> None:
+        try:
+            if asyncio.get_running_loop().time() >= stream.ends_at:
                 self.hub.dismiss(stream, "age")
-                continue
-            if stream.place == LIVE:
-                stream.write(ping)
-            self.enter(stream)
+                return
+            self.hub.ping(stream)
+        except Exception:
+            # The rounds are everybody's: one broken connection must not end them.
+            logger.exception("A stream could not be pinged and is cut.")
+            stream.abort()
+            return
+        self.enter(stream)
 
     def _cut_stalled(self) -> None:
         now, patience = asyncio.get_running_loop().time(), current().STALLED
@@ -82,11 +81,15 @@ class Life:
                 stream.abort()
 
     async def _checks(self) -> None:
+        loop = asyncio.get_running_loop()
+        took = 0.0
         while True:
-            await asyncio.sleep(current().RECHECK)
+            await asyncio.sleep(max(SHORTEST_PAUSE, current().RECHECK - took))
+            began = loop.time()
             streams = list(self.hub.streams)
             for start in range(0, len(streams), GRANTS_A_BATCH):
                 await self._check(streams[start : start + GRANTS_A_BATCH])
+            took = loop.time() - began
 
     async def _check(self, streams: list[Stream]) -> None:
         try:

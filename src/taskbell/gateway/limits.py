@@ -34,7 +34,7 @@ class Limits:
         """Take a place or refuse with 503."""
         if self.total >= current().STREAMS_PER_PROCESS:
             raise Rejected(503, "Too many streams in this process.")
-        if self._addresses[address] >= current().STREAMS_PER_ADDRESS:
+        if address and self._addresses[address] >= current().STREAMS_PER_ADDRESS:
             raise Rejected(503, "Too many streams from this address.")
         self._addresses[address] += 1
         self.total += 1

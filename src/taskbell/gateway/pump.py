@@ -12,13 +12,11 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Final
 
-from django.db import connections
-
 from taskbell.conf import current
 from taskbell.gateway.hub import Hub
 from taskbell.gateway.window import Frame
 from taskbell.ground.cursor import Cursor
-from taskbell.store.connection import SameFile, adopt
+from taskbell.store.connection import SameFile, adopt_all, release_all
 from taskbell.store.head import create_head
 from taskbell.store.log import PAGE_ROWS, LogRow, Lost, place_of_head, read_after, tail
 from taskbell.store.tick import Moved, NoHead, Ticker
@@ -32,6 +30,8 @@ HOT_WAIT: Final = 0.002
 OTHERS_WAIT: Final = 0.05
 # While the hub fans out, reading more would only take the interpreter from it.
 BUSY_WAIT: Final = 0.001
+# A few poll intervals without a look at the log are a fault, one is a busy machine.
+HEALTHY_POLLS: Final = 5
 BACK_OFF: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 # A log line for a fault that lasts, at most this often.
 COMPLAIN_SECONDS: Final = 60.0
@@ -55,7 +55,13 @@ class Pump(threading.Thread):
         self._try_at: float | None = None
         self._polled_at = 0.0
         self._failures = 0
+        self._stepped_at = 0.0
         self._complained_at = float("-inf")
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the log was looked at lately; False while the database is away or answers nothing."""
+        return time.monotonic() - self._stepped_at < HEALTHY_POLLS * current().POLL
 
     def stop(self) -> None:
         """Ask the thread to end; it does within a poll interval."""
@@ -64,17 +70,17 @@ class Pump(threading.Thread):
             listener.close()
 
     def run(self) -> None:
-        adopt(self.alias)
+        adopt_all()
         self.ticker = Ticker(self.alias)
         self._file = SameFile(self.alias)
         with closing(configured(self.alias).listen()) as self._listener:
             while not self._ending.is_set():
                 try:
                     self._step(self._listener)
-                    self._failures = 0
+                    self._failures, self._stepped_at = 0, time.monotonic()
                 except Exception as error:  # noqa: BLE001  whatever it was, streams stay and the log is tried again
                     self._recover(error)
-        connections[self.alias].close()
+        release_all()
 
     def _step(self, listener: Listener) -> None:
         if self._position is None:
@@ -85,8 +91,7 @@ class Pump(threading.Thread):
             return
         if not self._file.still():
             self._reopen()
-        while self.hub.busy and not self._ending.wait(BUSY_WAIT):
-            pass  # what comes meanwhile leaves together, in one write a stream
+        self._let_hub_work()
         polled = time.monotonic() - self._polled_at >= current().POLL
         if polled:
             self._polled_at = time.monotonic()
@@ -95,6 +100,11 @@ class Pump(threading.Thread):
             grew = self._read()
             if rang and not grew and not self._ticking and self._try_at is None:
                 self._try_at = time.monotonic() + OTHERS_WAIT
+
+    def _let_hub_work(self) -> None:
+        """Wait while the hub is busy; what comes meanwhile leaves together, in one write a stream."""
+        while self.hub.busy and not self._ending.wait(BUSY_WAIT):
+            pass
 
     def _patience(self) -> float:
         now = time.monotonic()
@@ -134,6 +144,7 @@ class Pump(threading.Thread):
             self._hand_over(answer.rows)
             if not answer.more:
                 return took
+            self._let_hub_work()
 
     def _continues(self, moved: Moved) -> bool:
         place, before = self._position, moved.before
@@ -153,6 +164,7 @@ class Pump(threading.Thread):
                 self._hand_over(page.rows)
             if page is not None and len(page.rows) < PAGE_ROWS:
                 break
+            self._let_hub_work()
         if grew:
             self._try_at = None
         return grew
@@ -162,6 +174,7 @@ class Pump(threading.Thread):
         if place is not None:
             logger.warning("The log was %s; every open stream is told to reset.", lost.reason)
             self._position = place
+            self.ticker = Ticker(self.alias)  # ids may have begun anew
             self._call(self.hub.rewrite, lost.reason, place)
         return True
 
@@ -180,7 +193,7 @@ class Pump(threading.Thread):
 
     def _reopen(self) -> None:
         logger.warning("The SQLite file was replaced; all connections are opened again.")
-        connections[self.alias].close()
+        release_all()
         self.ticker = Ticker(self.alias)
         self.on_new_file()
 
@@ -190,5 +203,5 @@ class Pump(threading.Thread):
             self._complained_at = time.monotonic()
             logger.error("The log cannot be read or moved (try %d): %s", self._failures, error)
         self._ticking = False
-        connections[self.alias].close()
+        release_all()
         self._ending.wait(BACK_OFF[min(self._failures, len(BACK_OFF)) - 1])

@@ -15,6 +15,8 @@ from taskbell.store.missed import Missed, Reader, Round, read_missed
 
 # A round holds at most this many times PULL_BYTES in memory.
 STREAMS_A_ROUND: Final = 200
+# SQLite takes 32,766 parameters in one statement.
+CHANNELS_A_ROUND: Final = 5_000
 # The database is away: streams keep their place, and this is how long they wait between tries.
 PAUSE_SECONDS: Final = 1.0
 
@@ -45,7 +47,7 @@ class Replay:
 
     async def _run(self) -> None:
         while self._asking:
-            group = list(self._asking)[:STREAMS_A_ROUND]
+            group = self._next_group()
             try:
                 await self._round([stream for stream in group if not stream.closed])
             except Exception:
@@ -54,6 +56,16 @@ class Replay:
                 continue
             finally:
                 self._drop_closed(group)
+
+    def _next_group(self) -> list[Stream]:
+        group: list[Stream] = []
+        channels = 0
+        for stream in self._asking:
+            channels += len(stream.channels)
+            if group and (len(group) == STREAMS_A_ROUND or channels > CHANNELS_A_ROUND):
+                break
+            group.append(stream)
+        return group
 
     def _drop_closed(self, group: Sequence[Stream]) -> None:
         for stream in group:

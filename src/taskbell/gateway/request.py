@@ -2,13 +2,13 @@
 
 import ipaddress
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
+from django.http import parse_cookie
 from django.http.request import split_domain_port, validate_host
 
 from taskbell.conf import current
@@ -21,12 +21,13 @@ MOST_FIELDS: Final = 1_100
 LAST_EVENT_ID: Final = b"last-event-id"
 
 
-@dataclass(frozen=True, slots=True)
 class Rejected(Exception):
     """A request that gets an answer other than a stream."""
 
-    status: int
-    reason: str = ""
+    def __init__(self, status: int, reason: str = "") -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,10 @@ def read_request(scope: dict[str, Any], name: str) -> StreamRequest:
 
 
 def client_address(scope: dict[str, Any]) -> str:
-    """Return the address that limits count: the peer's, or behind trusted proxies the nearest that is not one."""
+    """Return the address that limits count: the peer's, or behind trusted proxies the nearest that is not one.
+
+    A peer without an address came by a Unix socket: only a proxy of this machine can, so it is trusted.
+    """
     address = (scope.get("client") or ("",))[0]
     forwarded = b",".join(value for key, value in scope["headers"] if key == b"x-forwarded-for").decode("latin-1")
     hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
@@ -67,6 +71,8 @@ def client_address(scope: dict[str, Any]) -> str:
 
 
 def _is_trusted(address: str) -> bool:
+    if not address:
+        return True
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -106,7 +112,8 @@ def _check_framing(scope: dict[str, Any], headers: dict[bytes, bytes]) -> None:
 
 def _check_origin(scope: dict[str, Any], headers: dict[bytes, bytes]) -> str | None:
     """Return the foreign origin that CSRF_TRUSTED_ORIGINS allows, None for our own; refuse all others."""
-    host = headers.get(b"host", b"").decode("latin-1")
+    forwarded = headers.get(b"x-forwarded-host") if settings.USE_X_FORWARDED_HOST else None
+    host = (forwarded or headers.get(b"host", b"")).decode("latin-1")
     allowed = settings.ALLOWED_HOSTS or ([".localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
     if not validate_host(split_domain_port(host)[0], allowed):
         raise Rejected(400, "This host is not in ALLOWED_HOSTS.")
@@ -115,11 +122,18 @@ def _check_origin(scope: dict[str, Any], headers: dict[bytes, bytes]) -> str | N
         if headers.get(b"sec-fetch-site") == b"cross-site":
             raise Rejected(403, "Streams are not read from other sites.")
         return None
-    if urlsplit(origin).netloc.lower() == host.lower():
+    if _netloc(origin) == host.lower():
         return None
     if origin in settings.CSRF_TRUSTED_ORIGINS:
         return origin
     raise Rejected(403, "This origin is not in CSRF_TRUSTED_ORIGINS.")
+
+
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _query(scope: dict[str, Any]) -> dict[str, list[str]]:
@@ -144,12 +158,9 @@ def _wish(name: str, query: dict[str, list[str]]) -> Wish:
 def _caller(scope: dict[str, Any], headers: dict[bytes, bytes]) -> Caller:
     if current().AUTHENTICATE is not None:
         return Caller(request=ASGIRequest(scope, BytesIO()))
-    try:
-        cookies = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
-    except CookieError:
-        return Caller()
-    found = cookies.get(settings.SESSION_COOKIE_NAME)
-    return Caller(session_key=found.value if found else None)
+    # Django's own reading: the standard library's drops all cookies for one that it does not like.
+    cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
+    return Caller(session_key=cookies.get(settings.SESSION_COOKIE_NAME))
 
 
 def _cursor_text(headers: dict[bytes, bytes], query: dict[str, list[str]]) -> str:

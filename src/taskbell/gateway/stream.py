@@ -8,6 +8,8 @@ import asyncio
 import random
 from typing import Any, Final
 
+from django.db import InterfaceError, OperationalError
+
 from taskbell.conf import current
 from taskbell.gateway.access import Grant, Refusal, authorize
 from taskbell.gateway.answer import answer
@@ -43,28 +45,34 @@ class StreamEndpoint:
     async def _serve(self, scope: dict[str, Any], receive: Any, send: Any, name: str) -> None:
         asked = read_request(scope, name)
         address = client_address(scope)
-        if self.stopping:
-            raise Rejected(503, "This gateway is stopping.")
+        self._check_stopping()
         with self.limits.seat(address) as seat:
             grant = await self._grant(asked)
             await self._wait_for_position(asked)
-            headers = _headers(asked)
+            self._check_stopping()
+            headers = response_headers(asked)
             detach = scope.get("extensions", {}).get(DETACH)
             if detach is not None:
-                stream = DetachedStream(grant, address)
+                stream = DetachedStream(grant, address, self.hub)
                 if not detach(headers, stream):
                     raise Rejected(400, "One request a connection.")
                 seat.keep()
                 self._join(stream, asked)
             else:
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
-                plain = PlainStream(grant, address, send)
+                plain = PlainStream(grant, address, self.hub, send)
                 seat.keep()
                 self._join(plain, asked)
-                await plain.run(receive)
+                await plain.run(receive, headers)
+
+    def _check_stopping(self) -> None:
+        if self.stopping:
+            raise Rejected(503, "This gateway is stopping.")
 
     async def _grant(self, asked: StreamRequest) -> Grant:
-        found = await self.pool.run(authorize, asked.caller, asked.wish)
+        try:
+            found = await self.pool.run(authorize, asked.caller, asked.wish)
+        except (OperationalError, InterfaceError) as error:
+            raise Rejected(503, "The database cannot be reached right now.") from error
         if isinstance(found, Refusal):
             raise Rejected(found.status, "Sign in first." if found.status == 401 else "No such stream.")
         return found
@@ -84,7 +92,8 @@ class StreamEndpoint:
         self.hub.join(stream, asked.cursor, "unknown" if asked.unknown_cursor else None)
 
 
-def _headers(asked: StreamRequest) -> Headers:
+def response_headers(asked: StreamRequest) -> Headers:
+    """Return the head of a stream's response, the same whoever serves it."""
     headers = [
         (b"content-type", CONTENT_TYPE),
         (b"cache-control", b"no-store, no-transform"),

@@ -42,7 +42,7 @@ class Window:
         """Forget all frames."""
         self._frames: dict[int, Frame] = {}
         self._channels: dict[str, deque[Frame]] = {}
-        self._latest: dict[str, int] = {}
+        self._latest: dict[tuple[str | None, str], int] = {}
         self._bytes = 0
 
     def add(self, frames: Iterable[Frame]) -> None:
@@ -53,7 +53,7 @@ class Window:
             if frame.channel is not None:
                 self._channels.setdefault(frame.channel, deque()).append(frame)
             if frame.latest_key is not None:
-                self._latest[frame.latest_key] = frame.seq
+                self._latest[frame.channel, frame.latest_key] = frame.seq
         while self._bytes > self.limit and len(self._frames) > 1:
             self._drop_oldest()
 
@@ -73,11 +73,11 @@ class Window:
             frames = self._channels.get(channel, ())
             found += takewhile(lambda frame: frame.seq > seq, reversed(frames))
         found.sort(key=lambda frame: frame.seq)
-        return [frame for frame in found if not self.superseded(frame.latest_key, frame.seq)]
+        return [frame for frame in found if not self.superseded(frame.channel, frame.latest_key, frame.seq)]
 
-    def superseded(self, latest_key: str | None, seq: int) -> bool:
-        """Tell whether a newer frame of this key is here."""
-        return latest_key is not None and self._latest.get(latest_key, 0) > seq
+    def superseded(self, channel: str | None, latest_key: str | None, seq: int) -> bool:
+        """Tell whether a newer frame of this key is here, on the same channel."""
+        return latest_key is not None and self._latest.get((channel, latest_key), 0) > seq
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -94,5 +94,5 @@ class Window:
             frames.popleft()
             if not frames:
                 del self._channels[frame.channel]
-        if frame.latest_key is not None and self._latest.get(frame.latest_key) == seq:
-            del self._latest[frame.latest_key]
+        if frame.latest_key is not None and self._latest.get((frame.channel, frame.latest_key)) == seq:
+            del self._latest[frame.channel, frame.latest_key]

@@ -5,7 +5,6 @@ Either way the hub sees a `Stream`: it is live (it has been handed everything up
 """
 
 import asyncio
-import contextlib
 import fcntl
 import socket
 import struct
@@ -44,10 +43,10 @@ class Stream:
 
     __slots__ = ("address", "channels", "closed", "ends_at", "grant", "hub", "owed_reset", "place", "unchecked")
 
-    hub: Listening
     ends_at: float
 
-    def __init__(self, grant: "Grant", address: str) -> None:
+    def __init__(self, grant: "Grant", address: str, hub: Listening) -> None:
+        self.hub = hub
         self.grant = grant
         self.channels = grant.channels
         self.address = address
@@ -85,9 +84,11 @@ class DetachedStream(Stream, asyncio.Protocol):
     transport: asyncio.Transport
 
     def attach(self, transport: asyncio.Transport) -> None:
-        """Take the transport over. High-water 0: every write is tried at once and says if bytes stayed."""
+        """Take the transport over; from now on every write is tried at once and says if bytes stayed."""
         self.transport = transport
-        transport.set_write_buffer_limits(high=0)
+        # A TLS transport is full when its buffer reaches the mark, a plain one when it passes it.
+        over_tls = transport.get_extra_info("sslcontext") is not None
+        transport.set_write_buffer_limits(high=1 if over_tls else 0, low=0)
         tune(transport)
 
     def write(self, data: bytes) -> None:
@@ -130,27 +131,27 @@ class PlainStream(Stream):
 
     __slots__ = ("_data", "_last", "_send", "_task", "_wake")
 
-    def __init__(self, grant: "Grant", address: str, send: Any) -> None:
-        super().__init__(grant, address)
+    def __init__(self, grant: "Grant", address: str, hub: Listening, send: Any) -> None:
+        super().__init__(grant, address, hub)
         self._send = send
         self._data = b""
         self._last = False
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    async def run(self, receive: Any) -> None:
-        """Write until the end; the caller has sent the response head."""
-        self._task = asyncio.create_task(self._write_on())
+    async def run(self, receive: Any, headers: Headers) -> None:
+        """Send the response head, and write until the end."""
+        self._task = asyncio.create_task(self._write_on(headers))
         gone = asyncio.create_task(_until_disconnect(receive))
         try:
             await asyncio.wait({self._task, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.closed = True
             self.hub.left(self)
-            for task in (self._task, gone):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, OSError):
-                    await task
+            self._task.cancel()
+            gone.cancel()
+            # However a server's `send` says that the browser left, it is no news here.
+            await asyncio.gather(self._task, gone, return_exceptions=True)
 
     def write(self, data: bytes) -> None:
         self._data += data
@@ -171,7 +172,8 @@ class PlainStream(Stream):
     def buffered(self) -> int:
         return len(self._data)
 
-    async def _write_on(self) -> None:
+    async def _write_on(self, headers: Headers) -> None:
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         while not self._last:
             await self._wake.wait()
             self._wake.clear()

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,16 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 # How often a SQLite file is compared with the one that was opened: a copy put in its place is another history.
 LOOK_SECONDS: Final = 1.0
+
+# libpq waits for hours on a peer that vanished, and nobody would be told anything meanwhile. The project's own
+# options come first.
+NOTICE_A_DEAD_PEER: Final = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+}
 
 
 def adopt(alias: str) -> BaseDatabaseWrapper:
@@ -20,13 +31,22 @@ def adopt(alias: str) -> BaseDatabaseWrapper:
     """
     connection = connections.create_connection(alias)
     connection.settings_dict = {**connection.settings_dict, **_tuned(connection)}
+    # Under DEBUG Django keeps the last 9,000 statements; nobody would ever empty that here.
+    connection.queries_log = deque(maxlen=0)
     connections[alias] = connection
     return connection
 
 
-def release(alias: str) -> None:
-    """Close the calling thread's connection; the next use opens it again."""
-    connections[alias].close()
+def adopt_all() -> None:
+    """Give the calling thread connections of its own under every alias: users may live in another database."""
+    for alias in connections:
+        adopt(alias)
+
+
+def release_all() -> None:
+    """Close the calling thread's connections; the next use opens them again."""
+    for connection in connections.all(initialized_only=True):
+        connection.close()
 
 
 class SameFile:
@@ -60,6 +80,7 @@ def _tuned(connection: BaseDatabaseWrapper) -> dict[str, Any]:
 
         options["isolation_level"] = IsolationLevel.READ_COMMITTED
         options.pop("pool", None)
+        options = {**NOTICE_A_DEAD_PEER, **options}
     elif connection.vendor == "sqlite":
         options["transaction_mode"] = "IMMEDIATE"
     return {"OPTIONS": options, "AUTOCOMMIT": True, "ATOMIC_REQUESTS": False, "CONN_MAX_AGE": None}

@@ -23,7 +23,7 @@ RAW_PER_EVENT: Final = 4
 COUNTS_IN_ONE: Final = 400
 
 Reason = Literal["expired", "rewritten", "too_much"]
-Superseded = Callable[[str | None, int], bool]
+Superseded = Callable[[str | None, str | None, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Round:
     """One round for many readers, up to the number of `upto`.
 
     `limit` bounds the events of a reader that is still unchecked, `chunk` the payload bytes of one answer;
-    `superseded(latest_key, seq)` tells of newer progress that comes later anyway.
+    `superseded(channel, latest_key, seq)` tells of newer progress that comes later anyway.
     """
 
     readers: Sequence[Reader]
@@ -152,12 +152,15 @@ def _marks(channels: set[str], after: int, upto: int, alias: str) -> tuple[list[
 
 def _newest_only(marks: Iterable[_Mark], superseded: Superseded) -> list[_Mark]:
     marks = list(marks)
-    newest = {mark.latest_key: mark.seq for mark in marks}
+    newest = {(mark.channel, mark.latest_key): mark.seq for mark in marks}
     return [
         mark
         for mark in marks
         if mark.latest_key is None
-        or (newest[mark.latest_key] == mark.seq and not superseded(mark.latest_key, mark.seq))
+        or (
+            newest[mark.channel, mark.latest_key] == mark.seq
+            and not superseded(mark.channel, mark.latest_key, mark.seq)
+        )
     ]
 
 
@@ -175,7 +178,8 @@ def _choose(reader: Reader, by_channel: dict[str, list[_Mark]], end: int, chunk:
 def _rows(seqs: set[int], alias: str) -> dict[int, LogRow]:
     if not seqs:
         return {}
-    found = Log.objects.using(alias).filter(seq__in=seqs).values_list(*LogRow._fields)
+    # What was blanked since its mark was read has nothing left to give.
+    found = Log.objects.using(alias).filter(seq__in=seqs, channel__isnull=False).values_list(*LogRow._fields)
     return {row[0]: LogRow(*row) for row in found}
 
 

@@ -61,7 +61,16 @@ def insert(rows: list[Outbox]) -> None:
         return
     alias = router.db_for_write(Outbox)
     Outbox.objects.using(alias).bulk_create(rows, batch_size=BATCH_ROWS)
-    transaction.on_commit(lambda: ring_soon(alias), using=alias, robust=True)
+    ring_after_commit(alias)
+
+
+def ring_after_commit(alias: str) -> None:
+    """Have the wakeup rung when the open transaction is committed."""
+    connection = transaction.get_connection(alias)
+    if connection.get_autocommit() or connection.in_atomic_block:
+        transaction.on_commit(lambda: ring_soon(alias), using=alias, robust=True)
+    else:  # a project that commits by hand: Django cannot tell us when, and a ring is only a hint
+        ring_soon(alias)
 
 
 def _row(event: Event) -> Outbox:

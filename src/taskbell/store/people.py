@@ -1,13 +1,15 @@
 """From an account's key to the recipient channel that only its owner reads."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import router
 
 from taskbell.models import Recipient
+
+INTEGER_BITS: Final = 63
 
 
 def channels_of(user_keys: Iterable[str], alias: str) -> dict[str, str]:
@@ -34,12 +36,15 @@ def _visible(user_keys: set[str]) -> set[str]:
     if not user_keys:
         return set()
     accounts = get_user_model()._base_manager.using(router.db_for_write(get_user_model()))
-    pks = {pk: key for key in user_keys if (pk := _as_pk(key)) is not None}
-    return {pks[pk] for pk in accounts.filter(pk__in=list(pks)).values_list("pk", flat=True)}
+    pks = [pk for key in user_keys if (pk := _as_pk(key)) is not None]
+    # A database may give a key back in another form (padded, in other case): that is another key to us.
+    return user_keys & {str(pk) for pk in accounts.filter(pk__in=pks).values_list("pk", flat=True)}
 
 
 def _as_pk(key: str) -> Any:
     try:
-        return get_user_model()._meta.pk.to_python(key)
+        pk = get_user_model()._meta.pk.to_python(key)
     except (ValidationError, ValueError):
         return None
+    # SQLite refuses to look for a wider integer, and the whole batch with it; no table has one.
+    return None if isinstance(pk, int) and pk.bit_length() > INTEGER_BITS else pk

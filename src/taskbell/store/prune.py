@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import transaction
 from django.utils import timezone
 
 from taskbell.conf import current
@@ -44,14 +43,13 @@ def _raise_floor(alias: str, oldest_kept: datetime) -> None:
 
     Walks from the floor in log order, so a clock that once ran ahead or behind deletes nothing too early.
     """
-    with transaction.atomic(using=alias):
-        head = LogHead.objects.using(alias).filter(one=ONE).first()
-        if head is None:
-            return
-        young = Log.objects.using(alias).filter(seq__gte=head.floor, sequenced_at__gte=oldest_kept).order_by("seq")
-        floor = young.values_list("seq", flat=True).first() or head.seq
-        if floor > head.floor:
-            LogHead.objects.using(alias).filter(one=ONE, floor__lt=floor).update(floor=floor)
+    head = LogHead.objects.using(alias).filter(one=ONE).first()
+    if head is None:
+        return
+    young = Log.objects.using(alias).filter(seq__gte=head.floor, sequenced_at__gte=oldest_kept).order_by("seq")
+    floor = young.values_list("seq", flat=True).first() or head.seq
+    # A statement of its own, not a transaction: a process that is stopped here must not hold the row tickers lock.
+    LogHead.objects.using(alias).filter(one=ONE, log_id=head.log_id, floor__lt=floor).update(floor=floor)
 
 
 def _delete_below_floor(alias: str) -> int:

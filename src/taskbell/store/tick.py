@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from django.db import connections, router, transaction
+from django.db import connections, router
 from django.utils import timezone
 
 from taskbell.ground.cursor import new_token
-from taskbell.models import Log, LogHead, Outbox
-from taskbell.store import one_statement
+from taskbell.models import LogHead, Outbox
+from taskbell.store import plain
 from taskbell.store.head import ONE, Head, lock_head, read_head
-from taskbell.store.log import LogRow
+from taskbell.store.log import LogRow, append
 from taskbell.store.sift import Sifted, sift
 from taskbell.store.waiting import waiting_on
+from taskbell.store.write_lock import write_transaction
 
 # One batch of rows of the usual size is a few milliseconds under the lock.
 BATCH_ROWS: Final = 1_000
@@ -74,20 +75,25 @@ class Ticker:
         return answer
 
     def _tick(self) -> Answer:
-        ids, plain = self._waiting.read(BATCH_ROWS + len(self._kept))
-        due = [id for id in ids if self._kept.get(id, 0) <= self._clock()]
-        if not due:
+        ids, are_plain = self._waiting.read(BATCH_ROWS, self._kept)
+        # All or nothing: a kept row goes before what its person was sent later.
+        if all(self._kept.get(id, 0) > self._clock() for id in ids):
             return Moved()
-        more = len(due) >= BATCH_ROWS
-        moved = self._in_one_statement(due, more) if plain else self._in_steps(due, more)
-        return moved or (Busy() if read_head(self.alias) else NoHead())
+        more = len(ids) - len(self._kept) >= BATCH_ROWS
+        moved = self._plainly(ids, more) if are_plain else self._with_folds(ids, more)
+        if moved is not None:
+            return moved
+        return Busy() if read_head(self.alias) else NoHead()
 
-    def _in_one_statement(self, ids: list[int], more: bool) -> Moved | None:
-        found = one_statement.move(self.alias, ids, new_token())
-        return Moved(*found, more) if found else None
+    def _plainly(self, ids: list[int], more: bool) -> Moved | None:
+        found = plain.move(self.alias, ids, new_token())
+        if found is None:
+            return None
+        self._kept = {}
+        return Moved(*found, more)
 
-    def _in_steps(self, ids: list[int], more: bool) -> Moved | None:
-        with transaction.atomic(using=self.alias):
+    def _with_folds(self, ids: list[int], more: bool) -> Moved | None:
+        with write_transaction(self.alias):
             self._bound_idle_time()
             head = lock_head(self.alias)
             if head is None:
@@ -96,28 +102,25 @@ class Ticker:
             rows = self._number(sifted, head)
             Outbox.objects.using(self.alias).filter(id__in=sifted.spent).delete()
             Outbox.objects.using(self.alias).filter(id__in=sifted.failed).update(failed_at=timezone.now())
-        self._remember(ids, sifted)
+        self._remember(sifted)
         return Moved(head, rows, more)
 
     def _number(self, sifted: Sifted, head: Head) -> list[LogRow]:
-        nonce, now = new_token(), timezone.now()
+        nonce = new_token()
         rows = [
             LogRow(seq, nonce, channel, entry.type, entry.payload, entry.latest_key)
             for seq, (entry, channel) in enumerate(sifted.entries, start=head.seq + 1)
         ]
         if rows:
-            Log.objects.using(self.alias).bulk_create([Log(**row._asdict(), sequenced_at=now) for row in rows])
+            append(rows, self.alias)
             LogHead.objects.using(self.alias).filter(one=ONE).update(seq=rows[-1].seq)
             sifted.tell_folds(head.seq + 1, self.alias)
         return rows
 
-    def _remember(self, ids: list[int], sifted: Sifted) -> None:
+    def _remember(self, sifted: Sifted) -> None:
         self.failed += len(sifted.failed)
         self.dropped += sifted.dropped
-        for id in ids:
-            self._kept.pop(id, None)
-        self._kept |= dict.fromkeys(sifted.kept, self._clock() + KEEP_SECONDS)
-        self._waiting.keep(self._kept)
+        self._kept = dict.fromkeys(sifted.kept, self._clock() + KEEP_SECONDS)
 
     def _continues(self, moved: Moved) -> bool:
         if moved.before is None:

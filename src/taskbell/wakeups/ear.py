@@ -28,7 +28,7 @@ FIRST_PAUSE: Final = 0.25
 
 
 class Ear(Listener):
-    """Hears a server's rings, by `receive` of a connection that proved itself by a probe."""
+    """Hears a server's rings by a connection that has proved itself."""
 
     reason = "not listening yet"
 
@@ -64,6 +64,7 @@ class Ear(Listener):
                 self._closed.wait(self._backoff.pause() * random.uniform(0.5, 1))
 
     def _attend(self, receiver: "Receiver") -> None:
+        receiver.subscribe()
         self._probe(receiver)
         self._found()
         heard_at = monotonic()

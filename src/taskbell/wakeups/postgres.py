@@ -28,13 +28,7 @@ class Postgres(ServerWakeup):
         return _Sender(_connect(self.alias))
 
     def open_receiver(self) -> "_Receiver":
-        connection = _connect(self.alias)
-        try:
-            _run(connection, f"listen {CHANNEL}".encode())
-        except WakeupUnavailable:
-            connection.close()
-            raise
-        return _Receiver(connection)
+        return _Receiver(_connect(self.alias))
 
 
 class _Sender:
@@ -51,6 +45,9 @@ class _Sender:
 class _Receiver:
     def __init__(self, connection: "_Connection") -> None:
         self._connection = connection
+
+    def subscribe(self) -> None:
+        _run(self._connection, f"listen {CHANNEL}".encode())
 
     def receive(self, timeout: float) -> list[bytes]:
         try:
@@ -82,7 +79,7 @@ def _run(connection: _Connection, statement: bytes, *values: bytes) -> None:
     and a `statement_timeout` is kept by that server.
     """
     try:
-        connection.pgconn.send_query_params(statement, values)
+        connection.pgconn.send_query_params(statement, list(values))
         connection.pgconn.flush()
         _await_done(connection)
     except psycopg.Error as error:

@@ -30,13 +30,7 @@ class Redis(ServerWakeup):
         return _Sender(_client(self._address), self._channel)
 
     def open_receiver(self) -> "_Receiver":
-        receiver = _Receiver(_client(self._address))
-        try:
-            receiver.subscribe(self._channel)
-        except WakeupUnavailable:
-            receiver.close()
-            raise
-        return receiver
+        return _Receiver(_client(self._address), self._channel)
 
 
 class _Sender:
@@ -52,13 +46,13 @@ class _Sender:
 
 
 class _Receiver:
-    def __init__(self, client: redis.Redis) -> None:
-        self._client = client
+    def __init__(self, client: redis.Redis, channel: str) -> None:
+        self._client, self._channel = client, channel
         self._pubsub = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
 
-    def subscribe(self, channel: str) -> None:
+    def subscribe(self) -> None:
         with _told_as_unavailable():
-            self._pubsub.subscribe(channel)
+            self._pubsub.subscribe(self._channel)
 
     def receive(self, timeout: float) -> list[bytes]:
         with _told_as_unavailable():
@@ -72,7 +66,7 @@ class _Receiver:
 
 def channel_of(alias: str) -> str:
     """Return the channel on which this site rings for a database alias; other sites on the same Redis have others."""
-    return "taskbell:" + salted_hmac("taskbell.wakeup", alias).hexdigest()[:NAME_LENGTH]
+    return "taskbell:" + salted_hmac("taskbell.wakeup", alias, algorithm="sha256").hexdigest()[:NAME_LENGTH]
 
 
 def _client(address: str) -> redis.Redis:

@@ -26,6 +26,9 @@ class Sender(Protocol):
 class Receiver(Protocol):
     """A connection that hears. Its methods are bounded in time, and raise nothing but `WakeupUnavailable`."""
 
+    def subscribe(self) -> None:
+        """Begin to hear."""
+
     def receive(self, timeout: float) -> list[bytes]:
         """Return what was heard, or nothing after `timeout` seconds at the latest."""
 

@@ -22,7 +22,8 @@ class SQLite(Wakeup):
     def listen(self) -> Listener:
         """Return a listener that watches through the waiting thread's own Django connection.
 
-        What that thread commits itself does not ring.
+        What that thread commits itself does not ring. Without write-ahead log, a look waits for a writer like any
+        read, up to the `timeout` in the database's OPTIONS.
         """
         return _Watch(self.alias)
 
@@ -46,7 +47,7 @@ class _Watch(Listener):
         try:
             now = self._look()
         except (Error, sqlite3.Error) as error:
-            # The file is gone, locked by a recovery, or out of descriptors: the poll interval goes on meanwhile.
+            # The file is gone, locked, or out of descriptors: the poll interval goes on meanwhile.
             self.reason, self._seen = f"SQLite: {error}", None
             return False
         changed, self._seen, self.reason = now != self._seen, now, ""

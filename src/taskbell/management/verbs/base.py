@@ -11,10 +11,12 @@ class Verb(ABC):
     """One verb: its arguments and what it does. `run` returns the process's exit status."""
 
     help: ClassVar[str]
+    #: Whether Django's system checks come first, as before every command.
+    checked: ClassVar[bool] = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare arguments on the verb's own parser."""
 
     @abstractmethod
-    def run(self, out: OutputWrapper, **options: Any) -> int:
+    def run(self, out: OutputWrapper, *args: Any, **options: Any) -> int:
         """Do it; raise `CommandError` with what to do instead."""

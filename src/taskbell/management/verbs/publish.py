@@ -22,10 +22,10 @@ class Publish(Verb):
     def run(self, out: OutputWrapper, *, to: str, type: str, payload: str, user: bool, **options: Any) -> int:
         try:
             publish(person(to) if user else to, type, json.loads(payload))
-        except json.JSONDecodeError as error:
-            raise CommandError(f"The payload is not JSON: {error}. Quote it for the shell: '{{\"a\": 1}}'.") from error
         except InvalidEvent as error:
             raise CommandError(str(error)) from error
+        except (ValueError, RecursionError) as error:
+            raise CommandError(f"The payload is not JSON: {error}. Quote it for the shell: '{{\"a\": 1}}'.") from error
         return 0
 
 
@@ -34,7 +34,7 @@ def person(name: str) -> Any:
     users = get_user_model()
     try:
         return users._default_manager.get_by_natural_key(name)
-    except users.DoesNotExist as error:
+    except (users.DoesNotExist, UnicodeEncodeError) as error:
         raise CommandError(f"There is no user named {name!r}.") from error
 
 
