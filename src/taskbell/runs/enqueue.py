@@ -10,7 +10,7 @@ from taskbell.runs.facts import to_row
 from taskbell.runs.here import current_run
 from taskbell.runs.send import send
 from taskbell.runs.states import Fact
-from taskbell.wakeups.bell import ring_soon
+from taskbell.store.outbox import ring_after_commit
 
 logger = logging.getLogger("taskbell")
 
@@ -24,7 +24,7 @@ def tell_queued(fact: Fact) -> None:
     try:
         with transaction.atomic(using=alias):
             to_row(fact).save(using=alias, force_insert=True)
-        transaction.on_commit(lambda: ring_soon(alias), using=alias, robust=True)
+        ring_after_commit(alias)
     except Exception:
         # The task is enqueued all the same, and its first fact from the worker creates the run.
         logger.exception("Task %s is enqueued, but its owner is not told that it waits.", fact.identity.task_id)
