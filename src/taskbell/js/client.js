@@ -5,22 +5,20 @@
  * tells everything after the last event that was handled, which may be earlier: on the page before.
  */
 
-import { Backoff } from "./backoff.js";
+import { backoff } from "./backoff.js";
 import { isAfter } from "./cursor.js";
+import { Handlers, Recent } from "./handlers.js";
 import { endingOf, hasEnded } from "./runs.js";
 import { Stream } from "./stream.js";
 import { Watch } from "./watch.js";
 
 /**
+ * @import { Handler } from "./handlers.js"
  * @import { Place } from "./place.js"
- * @import { Run, Snapshot } from "./runs.js"
+ * @import { Run } from "./runs.js"
  * @import { Message } from "./sse.js"
  * @import { Clock, Status, StreamOptions } from "./stream.js"
- * @import { Open } from "./transport.js"
- *
- * @typedef {(data: any, message: Message) => void} Handler gets the payload, and the event as it was on the wire
- * @typedef {{ start(): void, stop(): void, wake(): void }} Streaming
- * @typedef {{ list(): Promise<Snapshot>, run(id: string): Promise<{ run: Run | null, cursor: string }> }} Reading
+ * @import { Open, Reading } from "./transport.js"
  *
  * @typedef {object} ClientOptions
  * @property {string} events the address of the own stream
@@ -31,14 +29,14 @@ import { Watch } from "./watch.js";
  * @property {Open} open
  * @property {Clock} clock
  * @property {() => number} [random]
- * @property {(error: unknown) => void} [report]
+ * @property {(error: unknown) => void} [report] told what a handler threw
  * @property {(options: StreamOptions) => Streaming} [stream]
+ *
+ * @typedef {{ start(): void, stop(): void, wake(): void }} Streaming
+ *
+ * @typedef {object} Channel its stream is open as long as anyone listens
+ * @property {(type: string, handler: Handler) => () => void} on as the client's own
  */
-
-// As many as the server replays at most (REPLAY_LIMIT): older ones cannot come again.
-const REMEMBERED = 1_000;
-// Up to here runs are cheaper to read one by one than with the list.
-const FEW = 2;
 
 /**
  * Dispatches `status`; `ending` (detail: the run) once for each run that ended, told by an event or, after a `reset`,
@@ -49,49 +47,48 @@ export class Client extends EventTarget {
   status = "connecting";
 
   #options;
-  #own;
   #cursor;
-  #report;
-  /** @type {Map<string, Set<{ handler: Handler }>>} */
-  #handlers = new Map();
+  #handlers;
   /** @type {Map<string, Channel>} */
   #channels = new Map();
+  /** @type {Set<Streaming>} */
+  #streams = new Set();
+  #running = false;
   /** @type {Set<Watch>} */
   #watches = new Set();
-  #handled = new Recent(REMEMBERED);
-  #rung = new Recent(REMEMBERED);
-  #running = false;
+  #rung = new Recent();
 
-  // What is to be read from the API.
-  #readList = false;
-  #afterReset = false;
+  // What is to be read from the API: the list, those of these runs that are not in it, and whether endings that are
+  // found so have been told by no event.
+  #stale = false;
   /** @type {Set<Watch>} */
-  #readWatches = new Set();
+  #wanted = new Set();
+  #missed = false;
   /** @type {Promise<void> | null} */
   #reading = null;
 
   /** @param {ClientOptions} options */
   constructor(options) {
     super();
-    this.#options = options;
-    this.#report = options.report ?? console.error;
+    this.#options = { report: console.error, ...options };
+    this.#handlers = new Handlers(this.#options.report);
     this.#cursor = options.place.cursor || options.cursor;
-    this.#own = this.#stream({
+    const own = this.#stream({
       url: options.events,
       cursor: this.#cursor,
       onMessage: (message) => this.#receive(message),
       onStatus: (status) => this.#changeStatus(status),
     });
+    this.#streams.add(own);
   }
 
   /**
    * Call `handler` with every event of a type; return the switch that ends it.
    * @param {string} type
    * @param {Handler} handler
-   * @returns {() => void}
    */
   on(type, handler) {
-    return add(this.#handlers, type, handler);
+    return this.#handlers.on(type, handler);
   }
 
   /**
@@ -103,30 +100,20 @@ export class Client extends EventTarget {
   watch(id, run = null, cursor = this.#options.cursor) {
     const watch = new Watch(id, (closed) => this.#watches.delete(closed));
     this.#watches.add(watch);
-    if (run !== null) watch.stood(run, cursor);
-    if (run === null || this.isBehind(cursor)) {
-      this.#readWatches.add(watch);
-      this.#read();
-    }
+    if (run !== null) watch.take(run, cursor);
+    if (run === null || this.isBehind(cursor)) this.#read([watch]);
     return watch;
   }
 
   /**
    * Read a channel. By default from where the page is true, so that nothing falls between page and stream.
    * @param {string} name
-   * @param {{ after?: string }} [where] a cursor; "" for from now on
+   * @param {{ after?: string }} [where] a cursor; "" for from now on. What was opened before goes on where it is
    * @returns {Channel}
    */
   channel(name, { after = this.#options.cursor } = {}) {
-    let channel = this.#channels.get(name);
-    if (channel === undefined) {
-      const url = `${this.#options.events}?channel=${encodeURIComponent(name)}`;
-      const opened = new Channel((receive) => {
-        return this.#stream({ url, cursor: after, onMessage: receive, onStatus: () => {} });
-      }, this.#report);
-      this.#channels.set(name, (channel = opened));
-      if (this.#running) opened.start();
-    }
+    const channel = this.#channels.get(name) ?? this.#openChannel(name, after);
+    this.#channels.set(name, channel);
     return channel;
   }
 
@@ -135,66 +122,82 @@ export class Client extends EventTarget {
     return this.#cursor !== cursor && isAfter(cursor, this.#cursor) !== true;
   }
 
-  /** Read the list of runs, and those under watch, anew. */
+  /** Read the list of runs anew. */
   refresh() {
-    this.#readList = true;
-    this.#read();
+    this.#read([]);
   }
 
   start() {
     this.#running = true;
-    this.#own.start();
-    for (const channel of this.#channels.values()) channel.start();
+    for (const stream of this.#streams) stream.start();
   }
 
   /** Close all streams; `start` goes on where they stopped. */
   stop() {
     this.#running = false;
-    this.#own.stop();
-    for (const channel of this.#channels.values()) channel.stop();
+    for (const stream of this.#streams) stream.stop();
   }
 
   /** Someone looks at the page again, or the network is back. */
   wake() {
-    this.#own.wake();
-    for (const channel of this.#channels.values()) channel.wake();
+    for (const stream of this.#streams) stream.wake();
+  }
+
+  /** Keep endings that nobody had time to read for the person's next page. @param {Run[]} runs */
+  leaveUnread(runs) {
+    if (this.status !== "signed-out") this.#options.place.leaveUnread(runs);
+  }
+
+  /** @returns {Run[]} what the page before has left */
+  takeUnread() {
+    return this.#options.place.takeUnread();
   }
 
   /** @param {Pick<StreamOptions, "url" | "cursor" | "onMessage" | "onStatus">} own */
   #stream(own) {
-    const { ping, open, clock, random, stream = (options) => new Stream(options) } = this.#options;
-    return stream({ ping, open, clock, random, ...own });
+    const { stream = (options) => new Stream(options) } = this.#options;
+    return stream({ ...this.#options, ...own });
+  }
+
+  /** @param {string} name @param {string} cursor @returns {Channel} */
+  #openChannel(name, cursor) {
+    const url = `${this.#options.events}?channel=${encodeURIComponent(name)}`;
+    const handlers = new Handlers(this.#options.report);
+    const stream = this.#stream({ url, cursor, onMessage: (message) => handlers.receive(message), onStatus() {} });
+    return {
+      on: (type, handler) => {
+        const off = handlers.on(type, handler);
+        this.#streams.add(stream);
+        if (this.#running) stream.start();
+        return () => {
+          off();
+          if (handlers.empty && this.#streams.delete(stream)) stream.stop();
+        };
+      },
+    };
   }
 
   /** @param {Message} message */
   #receive(message) {
-    if (message.type === "reset") this.#missed();
-    if (isNew(message, this.#handled)) this.#tell(message);
+    if (message.type === "reset") {
+      this.#missed = true;
+      this.#read(this.#watches);
+    }
+    this.#handlers.receive(message, (data) => {
+      if (message.type === "run") this.#happened(data, message.id);
+    });
     if (message.id) this.#options.place.cursor = this.#cursor = message.id;
-  }
-
-  /** @param {Message} message */
-  #tell(message) {
-    const data = parse(message, this.#report);
-    if (data === undefined) return;
-    if (message.type === "run") this.#happened(data, message.id);
-    call(this.#handlers, data, message, this.#report);
   }
 
   /** @param {Run} run @param {string} cursor */
   #happened(run, cursor) {
-    for (const watch of this.#watches) if (watch.means(run)) watch.happened(run, cursor);
+    for (const watch of this.#watches) if (watch.means(run)) watch.take(run, cursor);
     this.#ring(run);
   }
 
   /** @param {Run} run */
   #ring(run) {
     if (hasEnded(run) && this.#rung.add(endingOf(run))) this.dispatchEvent(new CustomEvent("ending", { detail: run }));
-  }
-
-  #missed() {
-    this.#afterReset = true;
-    this.refresh();
   }
 
   /** @param {Status} status */
@@ -204,204 +207,60 @@ export class Client extends EventTarget {
     this.dispatchEvent(new Event("status"));
   }
 
-  #read() {
-    if (this.#options.api === null) return;
-    this.#reading ??= this.#readAll(this.#options.api).finally(() => (this.#reading = null));
+  /** @param {Iterable<Watch>} watches */
+  #read(watches) {
+    const { api } = this.#options;
+    if (api === null) return;
+    this.#stale = true;
+    for (const watch of watches) this.#wanted.add(watch);
+    // One reader at a time, who takes along what is wanted meanwhile.
+    this.#reading ??= this.#readAll(api).finally(() => (this.#reading = null));
   }
 
-  /** Read until nothing is wanted any more: one reader at a time, who takes along what is asked meanwhile. @param {Reading} api */
+  /** @param {Reading} api */
   async #readAll(api) {
-    const backoff = new Backoff(this.#options.random);
+    const pause = backoff(this.#options.random);
     // The elements of a page ask one after the other.
     await null;
-    while (this.#readList || this.#readWatches.size) {
-      const [list, watches, ring] = [this.#readList, this.#readWatches, this.#afterReset];
-      [this.#readList, this.#readWatches, this.#afterReset] = [false, new Set(), false];
+    while (this.#stale) {
+      const [wanted, missed] = [this.#wanted, this.#missed];
+      this.#stale = this.#missed = false;
+      this.#wanted = new Set();
       try {
-        await this.#readOnce(api, list, list ? new Set(this.#watches) : watches, ring);
+        await this.#readOnce(api, wanted, missed);
       } catch (error) {
-        if (isRefusal(error)) return;
-        this.#readList ||= list;
-        this.#readWatches = new Set([...this.#readWatches, ...watches]);
-        this.#afterReset ||= ring;
-        await new Promise((resolve) => this.#options.clock.later(() => resolve(null), backoff.next()));
+        // Signed out, or not for us: asking again helps nobody.
+        if (error instanceof Error && (error.cause === 401 || error.cause === 403)) return;
+        await new Promise((resolve) => this.#options.clock.later(() => resolve(null), pause()));
+        this.#stale = true;
+        this.#missed ||= missed;
+        for (const watch of wanted) this.#wanted.add(watch);
       }
     }
   }
 
-  /**
-   * @param {Reading} api
-   * @param {boolean} list
-   * @param {Set<Watch>} watches
-   * @param {boolean} ring whether endings found now have been told by no event
-   */
-  async #readOnce(api, list, watches, ring) {
-    const missing = new Set(watches);
-    if (list || watches.size > FEW) {
-      const snapshot = await api.list();
-      for (const run of snapshot.runs) {
-        for (const watch of this.#watches) {
-          if (!watch.means(run)) continue;
-          this.#stood(watch, run, snapshot.cursor, ring);
-          missing.delete(watch);
-        }
+  /** @param {Reading} api @param {Set<Watch>} wanted @param {boolean} missed */
+  async #readOnce(api, wanted, missed) {
+    const missing = new Set(wanted);
+    const snapshot = await api.list();
+    for (const run of snapshot.runs) {
+      for (const watch of this.#watches) {
+        if (!watch.means(run)) continue;
+        this.#stood(watch, run, snapshot.cursor, missed);
+        missing.delete(watch);
       }
-      this.dispatchEvent(new CustomEvent("snapshot", { detail: snapshot }));
     }
+    this.dispatchEvent(new CustomEvent("snapshot", { detail: snapshot }));
     for (const watch of missing) {
       const { run, cursor } = await api.run(watch.id);
-      if (run !== null) this.#stood(watch, run, cursor, ring);
+      if (run !== null) this.#stood(watch, run, cursor, missed);
     }
   }
 
-  /** @param {Watch} watch @param {Run} run @param {string} cursor @param {boolean} ring */
-  #stood(watch, run, cursor, ring) {
+  /** @param {Watch} watch @param {Run} run @param {string} cursor @param {boolean} missed */
+  #stood(watch, run, cursor, missed) {
     const wasOpen = watch.run !== null && !hasEnded(watch.run);
-    watch.stood(run, cursor);
-    if (ring && wasOpen && watch.run !== null) this.#ring(watch.run);
+    watch.take(run, cursor);
+    if (missed && wasOpen && watch.run !== null) this.#ring(watch.run);
   }
-}
-
-/** One channel; its stream is open as long as anyone listens. */
-class Channel {
-  /** @type {Map<string, Set<{ handler: Handler }>>} */
-  #handlers = new Map();
-  #handled = new Recent(REMEMBERED);
-  #stream;
-  #report;
-  #mayRun = false;
-
-  /**
-   * @param {(receive: (message: Message) => void) => Streaming} open
-   * @param {(error: unknown) => void} report
-   */
-  constructor(open, report) {
-    this.#report = report;
-    this.#stream = open((message) => this.#receive(message));
-  }
-
-  /**
-   * As the client's own `on`.
-   * @param {string} type
-   * @param {Handler} handler
-   * @returns {() => void}
-   */
-  on(type, handler) {
-    const off = add(this.#handlers, type, handler);
-    if (this.#mayRun) this.#stream.start();
-    return () => {
-      off();
-      if (this.#handlers.size === 0) this.#stream.stop();
-    };
-  }
-
-  /** @internal */
-  start() {
-    this.#mayRun = true;
-    if (this.#handlers.size) this.#stream.start();
-  }
-
-  /** @internal */
-  stop() {
-    this.#mayRun = false;
-    this.#stream.stop();
-  }
-
-  /** @internal */
-  wake() {
-    this.#stream.wake();
-  }
-
-  /** @param {Message} message */
-  #receive(message) {
-    if (!isNew(message, this.#handled)) return;
-    const data = parse(message, this.#report);
-    if (data !== undefined) call(this.#handlers, data, message, this.#report);
-  }
-}
-
-/** The newest so many of anything. */
-class Recent {
-  /** @type {Set<string>} */
-  #kept = new Set();
-  #most;
-
-  /** @param {number} most */
-  constructor(most) {
-    this.#most = most;
-  }
-
-  /** Return whether it was new. @param {string} text */
-  add(text) {
-    if (this.#kept.has(text)) return false;
-    this.#kept.add(text);
-    // A Set iterates in the order of adding, so the first is the oldest.
-    for (const oldest of this.#kept) {
-      if (this.#kept.size <= this.#most) break;
-      this.#kept.delete(oldest);
-    }
-    return true;
-  }
-}
-
-/**
- * Whether an event has not been here before. A ping and a reset stand at the id of an event without being it.
- * @param {Message} message
- * @param {Recent} handled
- */
-function isNew({ type, id }, handled) {
-  if (type === "ping") return false;
-  return type === "reset" || id === "" || handled.add(id);
-}
-
-/**
- * @param {Message} message
- * @param {(error: unknown) => void} report
- * @returns {any} undefined where there is no JSON
- */
-function parse(message, report) {
-  try {
-    return JSON.parse(message.data);
-  } catch (error) {
-    report(error);
-    return undefined;
-  }
-}
-
-/**
- * @param {Map<string, Set<{ handler: Handler }>>} handlers
- * @param {string} type
- * @param {Handler} handler
- */
-function add(handlers, type, handler) {
-  // An entry of its own, so that one function registered twice is called twice and switched off once.
-  const entry = { handler };
-  handlers.set(type, (handlers.get(type) ?? new Set()).add(entry));
-  return () => {
-    const entries = handlers.get(type);
-    entries?.delete(entry);
-    if (entries?.size === 0) handlers.delete(type);
-  };
-}
-
-/**
- * Call the handlers of a message; one that throws keeps no other from its event.
- * @param {Map<string, Set<{ handler: Handler }>>} handlers
- * @param {any} data
- * @param {Message} message
- * @param {(error: unknown) => void} report
- */
-function call(handlers, data, message, report) {
-  for (const { handler } of [...(handlers.get(message.type) ?? [])]) {
-    try {
-      handler(data, message);
-    } catch (error) {
-      report(error);
-    }
-  }
-}
-
-/** Signed out, or not for us: asking again helps nobody. @param {unknown} error */
-function isRefusal(error) {
-  return error instanceof Error && "status" in error && (error.status === 401 || error.status === 403);
 }

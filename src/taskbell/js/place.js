@@ -9,8 +9,7 @@ const PREFIX = "taskbell:";
 
 export class Place {
   #storage;
-  #cursor;
-  #unread;
+  #key;
 
   /**
    * @param {Storage | null} storage null, or one that throws, remembers nothing
@@ -18,18 +17,17 @@ export class Place {
    */
   constructor(storage, person) {
     this.#storage = storage;
-    this.#cursor = `${PREFIX}${person}:cursor`;
-    this.#unread = `${PREFIX}${person}:unread`;
-    this.#forget((key) => key !== this.#cursor && key !== this.#unread);
+    this.#key = `${PREFIX}${person}:`;
+    this.#forget((key) => !key.startsWith(this.#key));
   }
 
   /** @returns {string} the cursor, "" if there is none */
   get cursor() {
-    return this.#try((storage) => storage.getItem(this.#cursor)) ?? "";
+    return this.#try((storage) => storage.getItem(`${this.#key}cursor`)) ?? "";
   }
 
   set cursor(cursor) {
-    this.#try((storage) => storage.setItem(this.#cursor, cursor));
+    this.#try((storage) => storage.setItem(`${this.#key}cursor`, cursor));
   }
 
   /**
@@ -37,15 +35,15 @@ export class Place {
    * @param {Run[]} runs
    */
   leaveUnread(runs) {
-    this.#try((storage) => storage.setItem(this.#unread, JSON.stringify(runs)));
+    this.#try((storage) => storage.setItem(`${this.#key}unread`, JSON.stringify(runs)));
   }
 
   /** @returns {Run[]} what the page before has left; it is left once */
   takeUnread() {
     return (
       this.#try((storage) => {
-        const text = storage.getItem(this.#unread);
-        storage.removeItem(this.#unread);
+        const text = storage.getItem(`${this.#key}unread`);
+        storage.removeItem(`${this.#key}unread`);
         return JSON.parse(text ?? "[]");
       }) ?? []
     );
@@ -58,8 +56,7 @@ export class Place {
   /** @param {(key: string) => boolean} which */
   #forget(which) {
     this.#try((storage) => {
-      const keys = Array.from({ length: storage.length }, (_, index) => storage.key(index) ?? "");
-      for (const key of keys) if (key.startsWith(PREFIX) && which(key)) storage.removeItem(key);
+      for (const key of Object.keys(storage)) if (key.startsWith(PREFIX) && which(key)) storage.removeItem(key);
     });
   }
 

@@ -62,11 +62,10 @@ export function fraction({ done, total }) {
  * @returns {{ text: string, url: string | null } | null}
  */
 export function readResult(result, base) {
-  if (typeof result === "number") return { text: String(result), url: null };
-  if (typeof result === "string") return { text: result, url: /^https?:\/\//i.test(result) ? safeUrl(result, base) : null };
-  if (typeof result !== "object" || result === null || !("url" in result) || typeof result.url !== "string") return null;
-  const label = "label" in result && typeof result.label === "string" ? result.label : result.url;
-  return { text: label, url: safeUrl(result.url, base) };
+  if (typeof result === "string") return { text: result, url: null };
+  const { url, label } = /** @type {Record<string, unknown>} */ (result ?? {});
+  if (typeof url !== "string") return null;
+  return { text: typeof label === "string" ? label : url, url: safeUrl(url, base) };
 }
 
 /**

@@ -3,7 +3,7 @@
  * What the messages mean is for its client.
  */
 
-import { Backoff } from "./backoff.js";
+import { backoff } from "./backoff.js";
 import { Parser } from "./sse.js";
 
 /**
@@ -30,13 +30,15 @@ import { Parser } from "./sse.js";
  * @typedef {{ wait: number } | "failed" | "refused"} End how a connection ended: a planned wait, or trouble
  */
 
+const STREAM = /^text\/event-stream\b/i;
 // The server pings every `ping` seconds give or take a fifth. Two may be missed, and half of one may be late.
 const PATIENCE = 2.5;
 // Whoever comes back to a page should not wait so long: beyond a ping and its jitter, silence is suspect.
 const SUSPECT = 1.25;
+// A maintenance page may name an hour; a person who waits for their work looks sooner.
+const LONGEST_MS = 300_000;
 // Where a stream says goodbye without naming a time.
 const RETRY_MS = 2_000;
-const LONGEST_RETRY_MS = 300_000;
 // More tabs than one person may have streams: if the closed ones came back at once, they would close each other.
 const LIMIT_MS = 30_000;
 
@@ -62,7 +64,7 @@ export class Stream {
   /** @param {StreamOptions} options */
   constructor(options) {
     this.#options = options;
-    this.#backoff = new Backoff(options.random);
+    this.#backoff = backoff(options.random);
     this.#patience = options.ping * 1000 * PATIENCE;
     this.cursor = options.cursor;
   }
@@ -114,17 +116,17 @@ export class Stream {
     const answer = await this.#options.open(this.#address(), signal);
     if (answer.status === 401) return "refused";
     // A proxy's page in our place, be it with 200: not a stream.
-    if (answer.status !== 200 || answer.type !== "text/event-stream") {
-      return answer.retryAfter ? { wait: answer.retryAfter + this.#backoff.next() } : "failed";
+    if (answer.status !== 200 || !STREAM.test(answer.type)) {
+      return answer.retryAfter ? { wait: answer.retryAfter + this.#backoff() } : "failed";
     }
     let retry = RETRY_MS;
     /** @type {End[]} */
     const byes = [];
     const parser = new Parser({
-      onRetry: (milliseconds) => (retry = Math.min(milliseconds, LONGEST_RETRY_MS)),
+      onRetry: (milliseconds) => (retry = milliseconds),
       onMessage: (message) => {
         if (signal.aborted || byes.length) return;
-        if (message.type === "bye") byes.push({ wait: reason(message) === "limit" ? Math.max(retry, LIMIT_MS) : retry });
+        if (message.type === "bye") byes.push({ wait: message.data.includes('"limit"') ? Math.max(retry, LIMIT_MS) : retry });
         else this.#hand(message);
       },
     });
@@ -151,11 +153,10 @@ export class Stream {
       this.#tell("signed-out");
       return;
     }
-    // A goodbye was planned, and nobody needs to worry. Nor does the page before its first try has failed.
-    const planned = end !== "failed" && lived > 0;
-    this.#tell(planned ? "connecting" : "offline");
-    const wait = end === "failed" ? this.#backoff.next(lived) : end.wait;
-    this.#waiting = this.#options.clock.later(() => this.#connect(), wait);
+    // A goodbye was planned, and nobody needs to worry.
+    this.#tell(end !== "failed" && this.#status === "live" ? "connecting" : "offline");
+    const wait = end === "failed" ? this.#backoff(lived) : end.wait;
+    this.#waiting = this.#options.clock.later(() => this.#connect(), Math.min(wait, LONGEST_MS));
   }
 
   #address() {
@@ -173,14 +174,8 @@ export class Stream {
     this.#watchdog = this.#options.clock.later(() => {
       const left = this.#heardAt + this.#patience - this.#options.clock.now();
       if (left > 0) this.#watch(left);
-      else this.#silent();
+      else this.#connection?.abort();
     }, wait);
-  }
-
-  #silent() {
-    const lived = this.#liveAt ? this.#heardAt - this.#liveAt : 0;
-    this.#drop();
-    this.#plan("failed", lived);
   }
 
   #drop() {
@@ -197,14 +192,5 @@ export class Stream {
     if (status === this.#status) return;
     this.#status = status;
     this.#options.onStatus(status);
-  }
-}
-
-/** @param {Message} message @returns {unknown} */
-function reason(message) {
-  try {
-    return JSON.parse(message.data).reason;
-  } catch {
-    return undefined;
   }
 }

@@ -43,28 +43,16 @@ export class Watch extends EventTarget {
   }
 
   /**
-   * Take what an event says; one that the snapshot knew already must not turn the bar back.
-   * @param {Run} run
-   * @param {string} cursor the event's own
-   */
-  happened(run, cursor) {
-    if (isAfter(cursor, this.#asOf) !== false) this.#take(run, cursor);
-  }
-
-  /**
-   * Take what the server says of the run at `cursor`, unless later events are here.
+   * Take what an event or the server says of the run, as it was at `cursor`. What is older than what is known must not
+   * turn the bar back; it comes when a stream goes on from before the snapshot.
    * @param {Run} run
    * @param {string} cursor
    */
-  stood(run, cursor) {
-    if (isAfter(this.#asOf, cursor) !== true) this.#take(run, cursor);
-  }
-
-  /** @param {Run} run @param {string} cursor */
-  #take(run, cursor) {
+  take(run, cursor) {
+    if (isAfter(this.#asOf, cursor)) return;
     this.#asOf = cursor;
     // A snapshot reads facts that have no number yet, so older events of an ended run may still come.
-    if (this.run !== null && this.run.id === run.id && isFinal(this.run) && !hasEnded(run)) return;
+    if (this.run?.id === run.id && isFinal(this.run) && !hasEnded(run)) return;
     this.run = run;
     this.dispatchEvent(new CustomEvent("change", { detail: run }));
     if (hasEnded(run)) this.#finish(run);

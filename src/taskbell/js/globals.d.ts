@@ -1,0 +1,7 @@
+import type { Client } from "./client.js";
+
+declare global {
+  interface Window {
+    taskbell?: Client;
+  }
+}

@@ -1,0 +1,178 @@
+"""`{% load taskbell %}`: what a page needs so that its person sees their runs. For anonymous users, nothing.
+
+A page is true at one place of the log: the first tag of a request reads it, before any run is read. The browser's
+stream goes on from there, so nothing can happen between page and stream unseen.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from django import template
+from django.contrib.sessions.backends.signed_cookies import SessionStore as SignedCookies
+from django.core.exceptions import ImproperlyConfigured
+from django.db import router
+from django.http import HttpRequest
+from django.template.context import RequestContext
+from django.templatetags.static import static
+from django.urls import NoReverseMatch, reverse
+from django.utils.crypto import salted_hmac
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import get_language
+
+from taskbell.conf import current
+from taskbell.models import Run
+from taskbell.runs.read import RunView, get_run, list_runs
+from taskbell.runs.states import ENDINGS
+from taskbell.store.log import place_of_head
+from taskbell.store.outbox import key_of
+
+# The elements speak by the same words, so that a page says the same with and without JavaScript.
+WORDS: Final = Path(__file__).parents[1] / "js/strings.json"
+DEFAULT_LANGUAGE: Final = "en"
+KEY_LENGTH: Final = 20
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def taskbell_script(context: RequestContext) -> SafeString:
+    """Load the client. Put it once in the base template; where in it makes no difference."""
+    request = _request(context)
+    if _user(request) is None:
+        return SafeString()
+    nonce = _nonce(context, request)
+    return format_html(
+        '<script type="module" src="{}"{} data-taskbell data-events="{}"{} data-person="{}" data-cursor="{}"'
+        ' data-ping="{}"></script>',
+        static("taskbell/taskbell.js"),
+        format_html(' nonce="{}"', nonce) if nonce else "",
+        reverse("taskbell-events:own"),
+        format_html(' data-runs="{}"', _api()) if _api() else "",
+        person_key(request),
+        page_cursor(request),
+        current().PING,
+    )
+
+
+@register.simple_tag(takes_context=True)
+def taskbell_toasts(context: RequestContext) -> SafeString:
+    """Say it when a run ends, on every page that has this tag. Put it once in the base template."""
+    return SafeString("<taskbell-toasts></taskbell-toasts>" if _user(_request(context)) else "")
+
+
+@register.inclusion_tag("taskbell/run.html", takes_context=True)
+def taskbell_run(context: RequestContext, run: Any) -> dict[str, Any]:
+    """Show one run: an `AsyncResult`, a task's id, or a run. Of another person's run, nothing is rendered."""
+    request = _request(context)
+    user = _user(request)
+    if user is None or not run:
+        return {"shown": None}
+    cursor = page_cursor(request)
+    found = get_run(_id_of(run), user)
+    return {"shown": _shown(found, cursor) if found else None}
+
+
+@register.inclusion_tag("taskbell/runs.html", takes_context=True)
+def taskbell_runs(context: RequestContext, limit: int = 20) -> dict[str, Any]:
+    """Show the person's newest runs, newest first; new ones come by themselves."""
+    request = _request(context)
+    user = _user(request)
+    if user is None:
+        return {"signed_in": False}
+    cursor = page_cursor(request)
+    found, _ = list_runs(user, limit)
+    return {
+        "signed_in": True,
+        "limit": limit,
+        "cursor": cursor,
+        "list": [_shown(run, cursor) for run in found],
+        "words": _words(),
+    }
+
+
+def page_cursor(request: HttpRequest) -> str:
+    """Return the place in the log at which this page is true: the one that its first tag read."""
+    kept: str | None = getattr(request, "_taskbell_cursor", None)
+    if kept is None:
+        kept = str(place_of_head(router.db_for_read(Run)) or "")
+        request._taskbell_cursor = kept  # type: ignore[attr-defined]
+    return kept
+
+
+def person_key(request: HttpRequest) -> str:
+    """Return the name under which a tab remembers its cursor: another for every person and every sign-in.
+
+    So what was remembered ends with the session, and nothing of the session can be read off it.
+    """
+    session = getattr(request, "session", None)
+    # A session in a cookie has a new key whenever it is written.
+    lasting = session is not None and not isinstance(session, SignedCookies)
+    sign_in = session.session_key if session is not None and lasting else ""
+    return salted_hmac("taskbell.page", f"{key_of(request.user)}/{sign_in}").hexdigest()[:KEY_LENGTH]  # type: ignore[arg-type]
+
+
+def _shown(run: RunView, cursor: str) -> dict[str, Any]:
+    words = _words()
+    ended = run.state in ENDINGS
+    return {
+        "run": run,
+        "cursor": cursor,
+        "json": json.dumps(run.as_json()),
+        "label": run.label or run.name or words["task"],
+        "state": words["late" if run.late else run.state],
+        "percent": int(100 * min(1, max(0, run.done / run.total))) if not ended and run.total and run.done else None,
+        "ended": ended,
+        "words": words,
+    }
+
+
+def _id_of(run: Any) -> str:
+    if isinstance(run, RunView | Run):
+        return str(run.id)
+    # A row of django-celery-results has both, and its `id` is its own.
+    return str(getattr(run, "task_id", None) or getattr(run, "id", None) or run)
+
+
+def _request(context: RequestContext) -> HttpRequest:
+    request = context.get("request")
+    if not isinstance(request, HttpRequest):
+        raise ImproperlyConfigured(
+            "Taskbell's tags need the request: add 'django.template.context_processors.request' to the "
+            "context_processors of TEMPLATES, and render with it: render(request, …)."
+        )
+    return request
+
+
+def _user(request: HttpRequest) -> Any | None:
+    user = getattr(request, "user", None)
+    return user if user is not None and user.is_authenticated else None
+
+
+def _nonce(context: RequestContext, request: HttpRequest) -> str:
+    """Return the nonce of Django 6 (`csp_nonce` in the context) or of django-csp; either is made when it is read."""
+    nonce = context.get("csp_nonce")
+    if nonce is None:
+        nonce = getattr(request, "csp_nonce", None)
+    return "" if nonce is None else str(nonce)
+
+
+def _api() -> str:
+    try:
+        return reverse("taskbell:runs")
+    except NoReverseMatch:
+        return ""
+
+
+def _words() -> dict[str, str]:
+    tables = _tables()
+    language = (get_language() or DEFAULT_LANGUAGE).partition("-")[0]
+    return tables.get(language, tables[DEFAULT_LANGUAGE])
+
+
+@cache
+def _tables() -> dict[str, dict[str, str]]:
+    tables: dict[str, dict[str, str]] = json.loads(WORDS.read_text(encoding="utf-8"))
+    return tables

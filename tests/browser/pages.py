@@ -1,0 +1,61 @@
+"""Pages for the browser tests. What stands in them is what a project would write, and nothing more."""
+
+import secrets
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.template import RequestContext, Template
+
+PAGE = """{% load taskbell %}<!doctype html>
+<html lang="{{ lang }}">
+<head>
+  <meta charset="utf-8"><title>Page</title><link rel="icon" href="data:,">
+  <meta name="viewport" content="width=device-width">
+  <style nonce="{{ csp_nonce }}">
+    :root { color-scheme: {{ scheme }}; font-family: system-ui, sans-serif; }
+    body { margin: 2rem auto; max-inline-size: 40rem; padding: 0 1rem; }
+  </style>
+  {% taskbell_script %}
+</head>
+<body>
+  <main>
+    <h1>Tasks</h1>
+    {% if run %}<section aria-label="One">{% taskbell_run run %}</section>{% endif %}
+    {% if runs %}<section aria-label="All">{% taskbell_runs %}</section>{% endif %}
+  </main>
+  {% taskbell_toasts %}
+</body>
+</html>"""
+
+POLICY = (
+    "default-src 'none'; script-src 'nonce-{0}'; style-src 'nonce-{0}'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    asked = {key: request.GET.get(key, "") for key in ("run", "runs")}
+    asked |= {"lang": request.GET.get("lang", "en"), "scheme": request.GET.get("scheme", "light")}
+    return _render(request, PAGE, asked)
+
+
+def fragment(request: HttpRequest, id: str) -> HttpResponse:
+    return _render(request, "{% load taskbell %}{% taskbell_run id %}", {"id": id})
+
+
+def policy(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """As django-csp does it: a nonce on the request, and a policy that knows it."""
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        nonce = secrets.token_urlsafe(16)
+        request.csp_nonce = nonce  # type: ignore[attr-defined]
+        response = get_response(request)
+        response["Content-Security-Policy"] = POLICY.format(nonce)
+        return response
+
+    return handle
+
+
+def _render(request: HttpRequest, source: str, values: dict[str, str]) -> HttpResponse:
+    context = RequestContext(request, values | {"csp_nonce": request.csp_nonce})  # type: ignore[attr-defined]
+    return HttpResponse(Template(source).render(context))

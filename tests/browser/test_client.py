@@ -1,0 +1,367 @@
+"""The bundle in Chromium, under a strict policy, on a real gateway: what a person sees."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from selenium.common.exceptions import TimeoutException
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.shadowroot import ShadowRoot
+from selenium.webdriver.support.wait import WebDriverWait
+
+from taskbell.models import Outbox
+from taskbell.store.outbox import insert, key_of
+from tests.servers.project import Gateway, Project
+
+pytestmark = pytest.mark.browser
+
+WAIT: Final = 15
+# What Chromium itself says of a server that is away, or of a request that was ended by leaving the page.
+NETWORK: Final = ("net::ERR_", "502", "503")
+
+
+class Site:
+    """A project in its gateway, and one person's browser."""
+
+    def __init__(self, project: Project, browser: Chrome, folder: Path) -> None:
+        self.project = project
+        self.browser = browser
+        self.folder = folder
+        project.env["DJANGO_SETTINGS_MODULE"] = "tests.browser.settings"
+        self.gateway: Gateway = project.uvicorn("--http", "taskbell.gateway.server:StreamProtocol")
+        self.ann = project.person("ann")
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.gateway.port}"
+
+    def sign_in(self, name: str = "ann") -> None:
+        name, value = self.project.sign_in(self.project.person(name)).split("=", 1)
+        self.browser.get(f"{self.origin}/page/")
+        self.browser.add_cookie({"name": name, "value": value, "httpOnly": True})
+
+    def open(self, query: str = "") -> None:
+        self.browser.get(f"{self.origin}/page/?{query}")
+
+    def restart(self) -> None:
+        port = self.gateway.port
+        self.gateway.stop()
+        self.gateway = self.project.uvicorn("--http", "taskbell.gateway.server:StreamProtocol", port=port)
+
+    def tell(self, run: str, state: str, **fields: Any) -> str:
+        """Publish what happened to a run, as its fold would."""
+        payload = {**BLANK, "id": run, "task_id": f"task-{run}", "state": state, **fields}
+        row = {"kind": "event", "type": "run", "user_key": key_of(self.ann), "payload": json.dumps(payload)}
+        insert([Outbox(**row)])
+        return run
+
+    def publish(self, type: str, payload: Any, channel: str | None = None) -> None:
+        who = {"channel": channel} if channel else {"user_key": key_of(self.ann)}
+        insert([Outbox(kind="event", type=type, payload=json.dumps(payload), **who)])
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.browser.execute_script(script, *arguments)
+
+    def until(self, ask: Callable[[], Any], what: str) -> Any:
+        try:
+            return WebDriverWait(self.browser, WAIT, 0.05).until(lambda _: ask())
+        except TimeoutException:
+            raise AssertionError(f"{what}\n{self.logged()}\n{self.gateway.output()[-3000:]}") from None
+
+    def until_live(self) -> None:
+        self.until(lambda: self.run("return window.taskbell?.status === 'live'"), "the stream is not live")
+
+    def shadow(self, selector: str) -> ShadowRoot:
+        return self.browser.find_element(By.CSS_SELECTOR, selector).shadow_root
+
+    def texts(self, selector: str, part: str) -> list[str]:
+        found = self.shadow(selector).find_elements(By.CSS_SELECTOR, f"[part~={part}]")
+        return [element.text for element in found if element.is_displayed()]
+
+    def toasts(self) -> list[str]:
+        return [text.replace("\n✕", "") for text in self.texts("taskbell-toasts", "toast")]
+
+    def logged(self) -> list[str]:
+        """Return what the console has shown since it was asked last."""
+        entries = self.browser.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
+
+    def problems(self) -> list[str]:
+        return [message for message in self.logged() if not any(known in message for known in NETWORK)]
+
+    def picture(self, name: str) -> None:
+        """Keep what is seen, for the eyes of whoever changed it: `pytest --basetemp=…`."""
+        self.browser.save_screenshot(str(self.folder / f"{name}.png"))
+
+
+BLANK: Final[dict[str, Any]] = {
+    "name": "photos.tasks.resize",
+    "label": "Resizing photo",
+    "was": "queued",
+    "late": False,
+    "cancelling": False,
+    "attempt": 1,
+    "done": None,
+    "total": None,
+    "message": None,
+    "result": None,
+    "error": None,
+    "parent": None,
+    "queued_at": "2026-01-01T00:00:00.000Z",
+    "started_at": None,
+    "finished_at": None,
+    "next_attempt_at": None,
+    "at": "2026-01-01T00:00:01.000Z",
+}
+
+
+@pytest.fixture
+def site(project: Callable[[str], Project], browser: Chrome, tmp_path: Path) -> Iterator[Site]:
+    site = Site(project("sqlite"), browser, tmp_path)
+    site.sign_in()
+    yield site
+    assert site.problems() == []
+    # The gateway goes after the page, or its end would be logged there.
+    browser.get("about:blank")
+
+
+def new_run() -> str:
+    return str(uuid.uuid4())
+
+
+def test_a_toast_once_over_reload_and_restart(site: Site) -> None:
+    site.open()
+    site.until_live()
+    site.tell(new_run(), "succeeded")
+    site.until(lambda: site.toasts() == ["Resizing photo finished"], "no toast")
+    site.picture("toast")
+
+    site.open()
+    site.until_live()
+    site.tell(new_run(), "failed", error={"message": "Too dark.", "reference": "a1b2"})
+    site.until(lambda: len(site.toasts()) == 1, "the failure alone, and not the first again")
+    assert site.toasts() == ["Resizing photo failed\nToo dark.\nReference a1b2"]
+
+    site.restart()
+    site.tell(new_run(), "succeeded", label="Second photo")
+    site.until(lambda: len(site.toasts()) == 2, "no toast after the restart")
+    assert site.toasts()[1] == "Second photo finished"
+
+
+def test_an_ending_between_two_pages(site: Site) -> None:
+    site.open()
+    site.until_live()
+    site.browser.get("about:blank")
+    site.tell(new_run(), "succeeded")
+    site.open()
+    site.until(lambda: site.toasts() == ["Resizing photo finished"], "no toast on the second page")
+
+
+def test_a_toast_that_nobody_could_read_comes_again(site: Site) -> None:
+    site.open()
+    site.until_live()
+    run = new_run()
+    site.run("taskbell.on('run', () => setTimeout(() => location.reload(), 50))")
+    site.tell(run, "succeeded")
+    site.until(
+        lambda: site.run("return !!performance.getEntriesByType('navigation')[0]?.type.includes('reload')"), "reload"
+    )
+    site.until(lambda: site.toasts() == ["Resizing photo finished"], "no toast after it was swept away")
+
+
+def test_another_person_in_the_same_tab_hears_nothing(site: Site) -> None:
+    site.open()
+    site.until_live()
+    site.browser.get("about:blank")
+    site.tell(new_run(), "succeeded")
+    site.browser.get(f"{site.origin}/page/")
+    site.browser.delete_all_cookies()
+    site.sign_in("bob")
+    site.open()
+    site.until_live()
+    assert site.toasts() == []
+    assert "ann" not in site.run("return JSON.stringify(sessionStorage)")
+
+
+def test_signed_out(site: Site) -> None:
+    site.open()
+    site.until_live()
+    assert site.run("return Object.keys(sessionStorage).length") == 1
+    site.browser.delete_all_cookies()
+    site.run("taskbell.stop(); taskbell.start()")
+    site.until(lambda: site.run("return taskbell.status") == "signed-out", "still signed in")
+    assert site.run("return Object.keys(sessionStorage).length") == 0
+    site.open()
+    assert site.run("return document.querySelector('[data-taskbell], taskbell-toasts')") is None
+    # Chromium logs every 401, and this one was meant.
+    assert all("401" in problem for problem in site.problems())
+
+
+def test_a_run_from_start_to_end(site: Site) -> None:
+    run = new_run()
+    site.open()
+    site.until_live()
+    site.run(
+        """
+        const element = document.createElement("taskbell-run");
+        element.setAttribute("run", arguments[0]);
+        element.dataset.run = JSON.stringify(arguments[1]);
+        window.seen = [];
+        document.addEventListener("taskbell:run", ({ detail }) => window.seen.push(detail.state));
+        document.querySelector("main").append(element);
+        """,
+        run,
+        {**BLANK, "id": run, "task_id": "t", "state": "queued"},
+    )
+    element = "taskbell-run"
+    assert site.texts(element, "label") == ["Resizing photo"]
+    assert site.texts(element, "state") == ["Queued"]
+    site.tell(run, "running", done=40, total=100, message="sharpen.jpg")
+    site.until(lambda: site.texts(element, "percent") == ["40%"], "the bar does not move")
+    bar = site.shadow(element).find_element(By.CSS_SELECTOR, "[part=bar]")
+    assert (bar.aria_role, bar.accessible_name) == ("progressbar", "Resizing photo")
+    assert bar.get_attribute("aria-valuenow") == "40"
+    assert site.texts(element, "detail") == ["sharpen.jpg"]
+    site.picture("run-running")
+    site.tell(
+        run,
+        "retrying",
+        attempt=2,
+        next_attempt_at="2026-01-01T05:05:30Z",
+        error={"message": "Busy.", "reference": None},
+    )
+    site.until(lambda: site.texts(element, "state") == ["Retrying"], "not retrying")
+    assert site.texts(element, "detail")[0].startswith("Attempt 2 · Next attempt at ")
+    assert site.texts(element, "detail")[0].endswith(" · Busy.")
+    site.tell(run, "succeeded", result={"url": "/page/", "label": "Open <b>it</b>"})
+    site.until(lambda: site.texts(element, "state") == ["Finished"], "not finished")
+    assert site.texts(element, "bar") == []
+    link = site.shadow(element).find_element(By.CSS_SELECTOR, "a")
+    assert (link.text, link.get_attribute("href")) == ("Open <b>it</b>", f"{site.origin}/page/")
+    assert site.run("return window.seen") == ["running", "retrying", "succeeded"]
+
+
+def test_markup_and_addresses_of_a_payload_are_text(site: Site) -> None:
+    site.open()
+    site.until_live()
+    evil = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>'
+    run = new_run()
+    site.run(
+        "const run = document.createElement('taskbell-run'); run.setAttribute('run', arguments[0].id);"
+        "run.dataset.run = JSON.stringify(arguments[0]); document.querySelector('main').append(run)",
+        {
+            **BLANK,
+            "id": run,
+            "task_id": "t",
+            "state": "succeeded",
+            "result": {"url": "javascript:window.pwned=1", "label": evil},
+        },
+    )
+    assert site.texts("taskbell-run", "result") == [evil]
+    assert site.run("return document.querySelector('taskbell-run').shadowRoot.querySelector('a, img, script')") is None
+    site.tell(new_run(), "failed", label=evil, error={"message": evil, "reference": evil})
+    site.until(lambda: len(site.toasts()) == 1, "no toast")
+    assert site.toasts()[0].startswith(evil)
+    assert site.run("return window.pwned") is None
+
+
+def test_a_list_grows_by_itself(site: Site) -> None:
+    site.open("runs=1")
+    site.until_live()
+    assert site.texts("taskbell-runs", "none") == ["No tasks yet"]
+    first, second = site.tell(new_run(), "queued"), site.tell(new_run(), "queued")
+    ids = "return [...document.querySelectorAll('taskbell-runs > taskbell-run')].map(run => run.getAttribute('run'))"
+    site.until(lambda: site.run(ids) == [second, first], "the list does not grow")
+    assert site.texts("taskbell-runs", "none") == []
+    site.tell(first, "running")
+    site.until(lambda: site.run("return taskbell.watch(arguments[0]).id", first), "")
+    assert site.run(ids) == [second, first]
+
+
+def test_toasts_by_keyboard(site: Site) -> None:
+    site.open()
+    site.until_live()
+    for name in ("One", "Two", "Three"):
+        site.tell(new_run(), "failed", label=name)
+    site.until(lambda: len(site.toasts()) == 3, "no toasts")
+    shadow = site.shadow("taskbell-toasts")
+    said = shadow.find_element(By.CSS_SELECTOR, "[role=alert]")
+    assert said.get_attribute("textContent") == "".join(
+        f"{name} failed. Something went wrong." for name in ("One", "Two", "Three")
+    )
+    body = site.browser.find_element(By.TAG_NAME, "body")
+    body.send_keys(Keys.TAB)
+    focused = "return document.querySelector('taskbell-toasts').shadowRoot.activeElement?.closest('li').textContent"
+    assert site.run(focused).startswith("One")
+    site.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert site.run(focused).startswith("Two")
+    site.browser.switch_to.active_element.send_keys(Keys.ENTER)
+    assert site.run(focused).startswith("Three")
+    assert [text.split()[0] for text in site.toasts()] == ["Three"]
+
+
+def test_handlers_of_a_page(site: Site) -> None:
+    site.open()
+    site.until_live()
+    site.run(
+        """
+        window.got = [];
+        taskbell.on("message", () => { throw new Error("a page's own mistake"); });
+        taskbell.on("message", ({ msg }) => window.got.push(msg));
+        taskbell.channel("public:news").on("story", ({ title }) => window.got.push(title));
+        """
+    )
+    site.publish("message", {"msg": "hello"})
+    site.publish("story", {"title": "news"}, channel="public:news")
+    site.until(lambda: sorted(site.run("return window.got")) == ["hello", "news"], "not told")
+    problems = site.problems()
+    assert len(problems) == 1
+    assert "a page's own mistake" in problems[0]
+
+
+def test_going_back_to_a_page(site: Site) -> None:
+    site.open("runs=1")
+    site.until_live()
+    site.browser.get("about:blank")
+    site.tell(new_run(), "succeeded")
+    site.browser.back()
+    site.until(lambda: site.toasts() == ["Resizing photo finished"], "no toast after going back")
+
+
+def test_in_korean(site: Site) -> None:
+    site.open("lang=ko&runs=1")
+    site.until_live()
+    site.tell(new_run(), "succeeded", label="사진 변환")
+    site.until(lambda: site.toasts() == ["사진 변환 완료"], "no toast")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pictures(site: Site, scheme: str) -> None:
+    site.browser.set_window_size(1100, 900)
+    site.open(f"scheme={scheme}&runs=1")
+    site.until_live()
+    site.tell(new_run(), "queued")
+    site.tell(new_run(), "queued", late=True, label="Writing report")
+    site.tell(new_run(), "running", label="Importing addresses")
+    site.tell(new_run(), "running", done=42, total=100, message="beach-0042.jpg")
+    site.tell(
+        new_run(),
+        "retrying",
+        attempt=2,
+        next_attempt_at="2026-01-01T05:05:30Z",
+        error={"message": "The printer is busy.", "reference": None},
+        label="Printing",
+    )
+    site.tell(new_run(), "lost", label="Sending letters")
+    site.tell(
+        new_run(), "failed", label="Reading scan", error={"message": "This file is no picture.", "reference": "7f3a9c"}
+    )
+    site.tell(new_run(), "cancelled", label="Counting stars")
+    site.tell(new_run(), "succeeded", label="Making album", result={"url": "/page/", "label": "Open the album"})
+    site.until(lambda: len(site.toasts()) == 4, "not all toasts")
+    site.picture(f"all-{scheme}")

@@ -1,0 +1,12 @@
+from django.contrib.staticfiles.views import serve
+from django.urls import include, path
+
+from tests.browser import pages
+
+urlpatterns = [
+    path("events/", include("taskbell.urls.events")),
+    path("taskbell/", include("taskbell.urls.api")),
+    path("static/<path:path>", serve, {"insecure": True}),
+    path("page/", pages.page),
+    path("fragment/<str:id>/", pages.fragment),
+]

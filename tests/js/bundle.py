@@ -1,0 +1,45 @@
+"""The one file that pages load, made from src/taskbell/js: `python -m tests.js.bundle`, or `make js`.
+
+Its first line names what it was made from, so that a test can tell without node whether it is stale.
+"""
+
+import re
+import subprocess
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+SOURCES: Final = ROOT / "src/taskbell/js"
+BUNDLE: Final = ROOT / "src/taskbell/static/taskbell/taskbell.js"
+# The build itself is part of what a bundle was made from.
+BUILD: Final = (ROOT / "tests/js/bundle.mjs", ROOT / "package.json")
+PARTS: Final = {".js", ".json", ".css"}
+HEADER: Final = re.compile(rb"/\*! taskbell ([0-9a-f]{16}) ([0-9a-f]{16}) \*/\n")
+
+
+def fingerprint(*files: Path | bytes) -> bytes:
+    """Return 16 hex digits for these contents, in this order."""
+    digest = sha256()
+    for file in files:
+        content = file if isinstance(file, bytes) else file.name.encode() + b"\0" + file.read_bytes()
+        digest.update(len(content).to_bytes(8) + content)
+    return digest.hexdigest()[:16].encode()
+
+
+def sources() -> list[Path]:
+    """Return every file that a bundle is made from."""
+    found = [path for path in SOURCES.rglob("*") if path.suffix in PARTS and path.name != "tsconfig.json"]
+    return [*sorted(found), *BUILD]
+
+
+def build() -> bytes:
+    """Return the bundle with its header; needs node, and esbuild in node_modules."""
+    made = subprocess.run(["node", "tests/js/bundle.mjs"], cwd=ROOT, check=True, capture_output=True).stdout
+    return b"/*! taskbell %s %s */\n" % (fingerprint(*sources()), fingerprint(made)) + made
+
+
+if __name__ == "__main__":
+    BUNDLE.parent.mkdir(parents=True, exist_ok=True)
+    BUNDLE.write_bytes(build())
+    print(f"{BUNDLE.relative_to(ROOT)}: {BUNDLE.stat().st_size:,} bytes")

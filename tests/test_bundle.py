@@ -1,0 +1,96 @@
+"""The bundle that is committed: made from these sources, untouched, small. And the tests that node runs."""
+
+import gzip
+import re
+import shutil
+import subprocess
+from typing import Final
+
+import pytest
+
+from tests.js import bundle
+
+# The promise of the README; with a header of ours before it.
+MOST_BYTES: Final = 8 * 1024
+# The first that imports JSON as the sources do.
+OLDEST_NODE: Final = 20
+STALE: Final = "The bundle is stale: run `make js` and commit src/taskbell/static/taskbell/taskbell.js."
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    return bundle.BUNDLE.read_bytes()
+
+
+def header(content: bytes) -> tuple[bytes, bytes]:
+    found = bundle.HEADER.match(content)
+    assert found is not None, STALE
+    return found[1], found[2]
+
+
+def test_it_is_made_from_these_sources(content: bytes) -> None:
+    assert header(content)[0] == bundle.fingerprint(*bundle.sources()), STALE
+
+
+def test_nobody_has_edited_it(content: bytes) -> None:
+    assert header(content)[1] == bundle.fingerprint(bundle.HEADER.sub(b"", content, count=1)), STALE
+
+
+def test_it_is_small(content: bytes) -> None:
+    assert len(gzip.compress(content, 9, mtime=0)) < MOST_BYTES
+
+
+def test_it_loads_nothing_else(content: bytes) -> None:
+    # Django's manifest storage rewrites no import of a module.
+    assert re.search(rb"\bimport\b", content) is None
+
+
+@pytest.mark.parametrize(
+    "sink", [b"innerHTML", b"outerHTML", b"insertAdjacent", b"document.write", b"eval(", b"Function("]
+)
+def test_it_makes_no_markup_or_code_from_text(content: bytes, sink: bytes) -> None:
+    assert sink not in content
+
+
+def node(*argv: str) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("JavaScript: no node on PATH, so its own tests do not run")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    if int(version[1:].partition(".")[0]) < OLDEST_NODE:
+        pytest.skip(f"JavaScript: its own tests need node {OLDEST_NODE} or newer, not {version.strip()}")
+    ended = subprocess.run(["node", *argv], cwd=bundle.ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stdout[-20_000:] + ended.stderr
+
+
+def tool(name: str) -> str:
+    path = bundle.ROOT / "node_modules/.bin" / name
+    if not path.exists() or shutil.which("node") is None:
+        pytest.skip(f"JavaScript: no {name} in node_modules; `npm install --no-package-lock` brings it")
+    return str(path)
+
+
+def test_the_parts_pass_their_own_tests() -> None:
+    files = sorted(str(path) for path in (bundle.ROOT / "tests/js").glob("*.test.js"))
+    assert files
+    node("--test", *files)
+
+
+def test_the_types_hold() -> None:
+    tsc = tool("tsc")
+    ended = subprocess.run([tsc, "--project", str(bundle.SOURCES)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_it_can_be_made_again(content: bytes) -> None:
+    tool("esbuild")
+    assert bundle.build() == content, STALE
+
+
+def test_a_change_of_any_source_shows() -> None:
+    files = bundle.sources()
+    assert len(files) > 15
+    whole = bundle.fingerprint(*files)
+    for path in files:
+        others = [file for file in files if file != path]
+        assert bundle.fingerprint(*others) != whole
+        assert bundle.fingerprint(*[file if file != path else b"changed" for file in files]) != whole

@@ -1,0 +1,266 @@
+"""The tags, on a database of the test's own: what a page gets, and what it never gets."""
+
+import html
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.sessions.backends import db, signed_cookies
+from django.core.exceptions import ImproperlyConfigured
+from django.db import router
+from django.http import HttpRequest
+from django.template import Context, RequestContext, Template
+from django.test import override_settings
+from django.utils.functional import SimpleLazyObject
+from django.utils.translation import override
+
+from taskbell.models import Log, Outbox, Run
+from taskbell.runs.facts import to_row
+from taskbell.runs.read import get_run
+from taskbell.runs.states import Fact, Identity, Kind
+from taskbell.store.head import create_head
+from taskbell.store.log import place_of_head
+from taskbell.store.outbox import key_of, publish
+from taskbell.store.tick import Ticker
+from taskbell.templatetags.taskbell import person_key
+
+pytestmark = pytest.mark.django_db
+
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+
+
+@pytest.fixture(autouse=True)
+def pages() -> Iterator[None]:
+    """The head of the log and the settings that a project with pages has."""
+    create_head(router.db_for_write(Log))
+    with override_settings(TEMPLATES=TEMPLATES, ROOT_URLCONF="tests.browser.urls", STATIC_URL="/static/"):
+        yield
+
+
+@pytest.fixture
+def user() -> User:
+    return User.objects.create_user("ann")
+
+
+def request_of(user: Any, **attributes: Any) -> HttpRequest:
+    request = HttpRequest()
+    request.user = user
+    request.session = db.SessionStore("a" * 32)
+    for name, value in attributes.items():
+        setattr(request, name, value)
+    return request
+
+
+def render(source: str, request: HttpRequest, **values: Any) -> str:
+    context = RequestContext(request, {"request": request, **values})
+    return Template("{% load taskbell %}" + source).render(context)
+
+
+def tell(user: User, kind: Kind, *, run: str, label: str = "Resizing photo", **fields: Any) -> str:
+    """Let a fact wait in the outbox, as an engine would; return the task's id."""
+    identity = Identity(
+        run=run,
+        task_id=f"task-{run}",
+        engine="test",
+        name="photos.tasks.resize",
+        label=label,
+        user_key=key_of(user),
+        queued_at=1_700_000_000.0,
+    )
+    to_row(Fact(identity=identity, kind=kind, at=1_700_000_001.0, **fields)).save()
+    return identity.task_id
+
+
+def attributes(markup: str) -> dict[str, str]:
+    return {name: html.unescape(value) for name, value in re.findall(r'([a-z-]+)="([^"]*)"', markup)}
+
+
+class TestScript:
+    def test_tells_the_client_where_everything_is(self, user: User) -> None:
+        request = request_of(user)
+        found = attributes(render("{% taskbell_script %}", request))
+        assert found == {
+            "type": "module",
+            "src": "/static/taskbell/taskbell.js",
+            "data-events": "/events/",
+            "data-runs": "/taskbell/runs/",
+            "data-person": person_key(request),
+            "data-cursor": str(place_of_head("default")),
+            "data-ping": "20",
+        }
+
+    def test_has_no_nonce_where_there_is_none(self, user: User) -> None:
+        assert "nonce" not in render("{% taskbell_script %}", request_of(user))
+
+    def test_takes_the_nonce_of_django_csp(self, user: User) -> None:
+        request = request_of(user, csp_nonce=SimpleLazyObject(lambda: "n0nce"))
+        assert attributes(render("{% taskbell_script %}", request))["nonce"] == "n0nce"
+
+    def test_takes_the_nonce_of_django(self, user: User) -> None:
+        class LazyNonce(SimpleLazyObject):  # type: ignore[type-arg]  # Django's own is no generic
+            """As Django 6 has it: false until it is used."""
+
+            def __bool__(self) -> bool:
+                return False
+
+        found = attributes(render("{% taskbell_script %}", request_of(user), csp_nonce=LazyNonce(lambda: "n0nce")))
+        assert found["nonce"] == "n0nce"
+
+    def test_escapes_what_it_writes(self, user: User) -> None:
+        assert 'nonce="&quot;&gt;"' in render("{% taskbell_script %}", request_of(user, csp_nonce='">'))
+
+    @override_settings(ROOT_URLCONF="tests.urls")
+    def test_does_without_the_api(self, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("taskbell.templatetags.taskbell._api", lambda: "")
+        assert "data-runs" not in attributes(render("{% taskbell_script %}", request_of(user)))
+
+    def test_starts_from_now_where_there_is_no_log_yet(self, user: User) -> None:
+        from taskbell.models import LogHead
+
+        LogHead.objects.all().delete()
+        assert attributes(render("{% taskbell_script %}", request_of(user)))["data-cursor"] == ""
+
+
+class TestOnePlace:
+    def test_is_read_before_any_run_and_shared_by_all_tags(self, user: User) -> None:
+        request = request_of(user)
+        task = tell(user, "queued", run=str(uuid4()))
+        first = attributes(render("{% taskbell_run task %}", request, task=task))["data-cursor"]
+        publish(user, "message", {})
+        Ticker("default").tick()
+        assert str(place_of_head("default")) != first
+        assert attributes(render("{% taskbell_script %}", request))["data-cursor"] == first
+
+    def test_is_another_in_another_request(self, user: User) -> None:
+        before = attributes(render("{% taskbell_script %}", request_of(user)))["data-cursor"]
+        publish(user, "message", {})
+        Ticker("default").tick()
+        assert attributes(render("{% taskbell_script %}", request_of(user)))["data-cursor"] != before
+
+
+class TestPersonKey:
+    def test_stays_from_page_to_page(self, user: User) -> None:
+        assert person_key(request_of(user)) == person_key(request_of(user))
+
+    def test_is_another_for_another_person_or_sign_in(self, user: User) -> None:
+        other = User.objects.create_user("bob")
+        keys = {
+            person_key(request_of(user)),
+            person_key(request_of(other)),
+            person_key(request_of(user, session=db.SessionStore("b" * 32))),
+        }
+        assert len(keys) == 3
+
+    def test_does_not_change_with_a_session_that_is_written_anew_into_its_cookie(self, user: User) -> None:
+        one, two = signed_cookies.SessionStore("one"), signed_cookies.SessionStore("two")
+        assert person_key(request_of(user, session=one)) == person_key(request_of(user, session=two))
+
+    def test_needs_no_session(self, user: User) -> None:
+        assert person_key(request_of(user, session=None))
+
+    def test_shows_nothing_of_the_session(self, user: User) -> None:
+        assert "aaaa" not in person_key(request_of(user))
+
+
+class TestRun:
+    def test_shows_the_state_and_a_way_to_reload(self, user: User) -> None:
+        run = str(uuid4())
+        task = tell(user, "queued", run=run)
+        tell(user, "progress", run=run, execution="1", done=2, total=5)
+        shown = render("{% taskbell_run task %}", request_of(user), task=task)
+        found = attributes(shown)
+        assert found["run"] == run
+        assert json.loads(found["data-run"])["state"] == "running"
+        assert '<p>Resizing photo: Running, 40 % <a href="">Reload</a></p>' in shown
+
+    def test_says_why_it_failed_and_offers_no_reload(self, user: User) -> None:
+        task = tell(user, "failed", run=str(uuid4()), execution="1", error_message="Too <dark>.")
+        shown = render("{% taskbell_run task %}", request_of(user), task=task)
+        assert "<p>Resizing photo: Failed. Too &lt;dark&gt;.</p>" in shown
+
+    def test_speaks_the_language_of_the_page(self, user: User) -> None:
+        task = tell(user, "queued", run=str(uuid4()))
+        with override("ko"):
+            assert "대기 중" in render("{% taskbell_run task %}", request_of(user), task=task)
+        with override("de"):
+            assert "Queued" in render("{% taskbell_run task %}", request_of(user), task=task)
+
+    def test_takes_whatever_names_a_run(self, user: User) -> None:
+        run = str(uuid4())
+        task = tell(user, "queued", run=run)
+
+        class AsyncResult:
+            id = task_id = task
+
+        class TaskResult:
+            id = 42
+            task_id = task
+
+        class Enqueued:
+            id = task
+
+        for named in (task, run, AsyncResult(), TaskResult(), Enqueued(), get_run(run, user), Run(id=run, task_id="?")):
+            assert attributes(render("{% taskbell_run run %}", request_of(user), run=named))["run"] == run
+
+    def test_of_another_person_is_nothing(self, user: User) -> None:
+        task = tell(User.objects.create_user("bob"), "queued", run=str(uuid4()))
+        assert render("{% taskbell_run task %}", request_of(user), task=task) == ""
+
+    @pytest.mark.parametrize("named", ["", None, "no such task", "\0", "'\"><script>"])
+    def test_that_does_not_exist_is_nothing(self, user: User, named: str | None) -> None:
+        assert render("{% taskbell_run task %}", request_of(user), task=named) == ""
+
+    def test_escapes_everything(self, user: User) -> None:
+        evil = "'\"><script>alert(1)</script>"
+        task = tell(user, "succeeded", run=str(uuid4()), label=evil, execution="1", result=evil, done=1, message=evil)
+        shown = render("{% taskbell_run task %}", request_of(user), task=task)
+        assert "<script" not in shown
+        assert json.loads(attributes(shown)["data-run"])["label"] == evil
+
+
+class TestRuns:
+    def test_lists_the_person_s_own(self, user: User) -> None:
+        runs = {str(uuid4()) for _ in range(3)}
+        for run in runs:
+            tell(user, "queued", run=run)
+        tell(User.objects.create_user("bob"), "queued", run=str(uuid4()))
+        shown = render("{% taskbell_runs %}", request_of(user))
+        assert set(re.findall(r'<taskbell-run run="([^"]+)"', shown)) == runs
+        assert shown.count('role="listitem"') == 3
+        assert attributes(shown)["limit"] == "20"
+
+    def test_lists_as_many_as_asked(self, user: User) -> None:
+        for _ in range(3):
+            tell(user, "queued", run=str(uuid4()))
+        assert render("{% taskbell_runs limit=2 %}", request_of(user)).count("<taskbell-run ") == 2
+
+    def test_says_that_there_is_none(self, user: User) -> None:
+        assert "<p>No tasks yet</p></taskbell-runs>" in render("{% taskbell_runs %}", request_of(user))
+
+
+@pytest.mark.parametrize(
+    "tag", ["{% taskbell_script %}", "{% taskbell_toasts %}", "{% taskbell_run 'x' %}", "{% taskbell_runs %}"]
+)
+class TestEveryTag:
+    def test_renders_nothing_for_nobody(self, tag: str, django_assert_num_queries: Any) -> None:
+        with django_assert_num_queries(0):
+            assert render(tag, request_of(AnonymousUser())) == ""
+            assert render(tag, HttpRequest()) == ""
+
+    def test_says_what_is_missing_without_a_request(self, tag: str) -> None:
+        with pytest.raises(ImproperlyConfigured, match=r"context_processors\.request"):
+            Template("{% load taskbell %}" + tag).render(Context())
+
+
+def test_toasts(user: User) -> None:
+    assert render("{% taskbell_toasts %}", request_of(user)) == "<taskbell-toasts></taskbell-toasts>"
+
+
+def test_a_page_writes_nothing(user: User, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(1):
+        render("{% taskbell_script %}{% taskbell_toasts %}", request_of(user))
+    assert not Outbox.objects.exists()
