@@ -1,4 +1,4 @@
-# Two commands do everything on a bare clone: `make test` and `make try`.
+# Three commands do everything on a bare clone: `make demo`, `make test` and `make try`.
 
 # PYTHON makes the environment, VENV is where it lives: `make test PYTHON=python3.13 VENV=.venv-3.13`.
 PYTHON ?= python3
@@ -7,17 +7,24 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO_STAMP := $(VENV)/.installed-demo
 
 # Warnings are errors and development mode is on. Two workers, a file at a time: more would only make the proofs,
 # which start servers of their own, wait for each other.
 PYTEST := env PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 ON_POSTGRES := $(BIN)/python -m tests.servers.postgres
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+define MAKE_VENV
+$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer, please: make PYTHON=python3.11")' \
+  && { test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); }
+endef
 # With ARGS it is no failure that none of the chosen tests is a contract (pytest's exit code 5).
 NONE_IS_FINE = $(if $(ARGS),|| test $$? -eq 5)
 
-.PHONY: help install browser try test test-fast test-all lint types format bench clean
+.PHONY: help install browser demo try test test-fast test-all lint types format bench clean
 
 help:
+	@echo 'make demo       press a button, see a Celery task reach its page; PORT=8001 moves it'
 	@echo 'make try        type a line, see it come back over Server-Sent Events'
 	@echo 'make test       all tests but the slow ones; ARGS="tests/store -k tick" chooses'
 	@echo 'make test-fast  what to run before a commit: under a minute'
@@ -29,9 +36,15 @@ help:
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer, please: make PYTHON=python3.11")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(MAKE_VENV)
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@ $(DEMO_STAMP)
+
+# What `make test` needs is three times as much; whoever only looks need not wait for it.
+$(DEMO_STAMP): pyproject.toml constraints.txt
+	@$(MAKE_VENV)
+	@echo 'Installing the demo into $(VENV), once'
+	@$(PIP_INSTALL) --editable '.[demo]'
 	@touch $@
 
 # Installing a browser is for root on Debian, which is what CI is. Elsewhere the browser tests say that they are skipped.
@@ -42,6 +55,9 @@ browser:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null; \
 	  fi; \
 	fi
+
+demo: $(DEMO_STAMP)
+	@$(BIN)/python -m demo
 
 try: install
 	@$(BIN)/python demo/line.py $(ARGS)
@@ -73,5 +89,5 @@ bench: install
 	$(BIN)/python bench/run.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist bench/build
+	rm -rf $(VENV) .venv-* .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist bench/build
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

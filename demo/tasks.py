@@ -1,0 +1,36 @@
+"""What the worker does. The page shows the first two of these as they stand here."""
+
+import time
+
+from celery import Task, shared_task
+
+import taskbell
+from demo import photos
+
+
+@shared_task(bind=True, max_retries=5)
+def work(self: Task, seconds: float) -> float:
+    # A plain task. It knows nothing of Taskbell.
+    time.sleep(seconds)
+    return seconds
+
+
+@shared_task
+def make_pictures(album: str) -> None:
+    made = []
+    for picture in taskbell.track(photos.todo(album), "Making pictures"):
+        made.append(picture.make())
+    taskbell.publish_result({"pictures": made})
+
+
+@shared_task
+def fail() -> None:
+    time.sleep(1)
+    raise ConnectionError("db7.internal refused user importer: nothing that a person should read")
+
+
+@shared_task(bind=True, max_retries=2)
+def retry_twice(self: Task) -> None:
+    time.sleep(1)
+    if self.request.retries < self.max_retries:
+        raise self.retry(countdown=2)
