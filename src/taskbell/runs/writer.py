@@ -14,31 +14,33 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from django.db import connections, router, transaction
+from django.db import DataError, IntegrityError, OperationalError, transaction
 from django.db.models import F
 
 from taskbell.conf import current
 from taskbell.models import Outbox, Worker
 from taskbell.runs.facts import to_row
+from taskbell.runs.own_connection import OwnConnection
 from taskbell.runs.states import Fact
-from taskbell.store.connection import adopt
 from taskbell.wakeups.bell import ring_soon
 
 # A database that is away for minutes loses nothing but progress: a fact is about 1 KB.
 MOST_FACTS: Final = 100_000
-# Progress is dropped first, while there is still room for endings.
+# Progress stops earlier, so that endings find room without having to push it out one by one.
 MOST_WITH_PROGRESS: Final = 90_000
 BATCH_FACTS: Final = 200
 # Facts of one moment share a transaction; on SQLite every commit takes the one write lock.
 GATHER_SECONDS: Final = 0.01
 BACK_OFF: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
-# A fork waits this long for the connection to be closed cleanly.
-FORK_WAIT: Final = 1.0
 # Endings that a process puts in its last moment are still written.
 LAST_SECONDS: Final = 3.0
 # Beats within a lease: one or two may be lost without a false alarm.
 BEATS_A_LEASE: Final = 6
-COMPLAIN_SECONDS: Final = 60.0
+# A database that is busy for a moment is no news.
+COMPLAIN_AFTER: Final = 3.0
+COMPLAIN_EVERY: Final = 60.0
+# The database refuses the row, not the connection: trying again would stop everything behind it.
+REFUSED: Final = (DataError, IntegrityError, ValueError, TypeError)
 
 logger = logging.getLogger("taskbell")
 
@@ -52,30 +54,49 @@ class Writer:
         self.worker: str | None = None
         self._worker_name = ""
         self._beats = False
+        self._connection = OwnConnection()
         self._begin()
 
     def _begin(self) -> None:
         self._facts: deque[Fact] = deque()
+        # The newest progress of each execution is all that anyone wants to know.
+        self._progress: dict[tuple[str, str], Fact] = {}
         self._news = threading.Event()
-        self._written = threading.Event()
-        self._connection_free = threading.Lock()
+        self._starting = threading.Lock()
         self._ending = False
+        self._writing = False
         self._thread: threading.Thread | None = None
         self._beat_at = 0.0
         self._registered = False
         self._failures = 0
+        self._failing_since = 0.0
         self._complained_at = float("-inf")
 
     def put(self, fact: Fact) -> None:
         """Take a fact; when too many wait, progress is dropped first and everything dropped is counted."""
-        waiting = len(self._facts)
-        if waiting >= (MOST_WITH_PROGRESS if fact.kind == "progress" else MOST_FACTS):
+        if fact.kind == "progress":
+            key = (fact.identity.run, fact.execution)
+            if self.waiting >= MOST_WITH_PROGRESS and key not in self._progress:
+                self.dropped += 1
+                return
+            self._progress[key] = fact
+        elif self.waiting < MOST_FACTS or self._make_room():
+            self._facts.append(fact)
+        else:
             self.dropped += 1
             return
-        self._facts.append(fact)
-        self._written.clear()
         self._news.set()
         self._ensure_thread()
+
+    @property
+    def waiting(self) -> int:
+        """How many facts are not written yet, but for those being written now."""
+        return len(self._facts) + len(self._progress)
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything put so far is written."""
+        return not self.waiting and not self._writing
 
     def beat_as(self, name: str) -> None:
         """Be a worker's main process: mint its id and show from now on that it lives."""
@@ -85,107 +106,148 @@ class Writer:
         self._ensure_thread()
 
     def finish(self, seconds: float = LAST_SECONDS) -> bool:
-        """Write what waits, for at most `seconds`; return whether nothing is left."""
-        if self._thread is not None and self._thread.is_alive():
+        """Write what waits, for at most `seconds`, and end the thread; return whether nothing is left."""
+        thread = self._thread
+        if thread is not None and thread.is_alive():
             self._ending = True
             self._news.set()
-            self._thread.join(seconds)
+            thread.join(seconds)
             self._ending = False
-        return not self._facts
+        return not self.waiting and not (thread is not None and thread.is_alive())
+
+    def _make_room(self) -> bool:
+        try:
+            self._progress.popitem()
+        except KeyError:
+            return False
+        self.dropped += 1
+        return True
 
     def _ensure_thread(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="taskbell-writer", daemon=True)
+        if self._thread is not None and self._thread.is_alive():
+            return
+        with self._starting:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            thread = threading.Thread(target=self._run, name="taskbell-writer", daemon=True)
             try:
-                self._thread.start()
+                thread.start()
             except RuntimeError:  # the interpreter is going
-                self._thread = None
+                return
+            self._thread = thread
 
     def _run(self) -> None:
-        self._alias = router.db_for_write(Outbox)
-        adopt(self._alias)
-        while True:
+        self._connection.open()
+        while not (self._ending and not self.waiting):
             try:
                 self._step()
             except Exception as error:  # noqa: BLE001  tasks go on, whatever the database says
-                self._complain(error)
                 if self._ending:
                     break
-            if self._ending and not self._facts:
-                break
-        connections[self._alias].close()
+                self._hold_off(error)
+        self._connection.close()
 
     def _step(self) -> None:
-        self._news.wait(self._until_beat() if not self._facts else 0)
+        if not self.waiting:
+            self._news.wait(self._until_beat())
         self._news.clear()
-        if self._facts and not self._ending:
+        if self.waiting and not self._ending:
             time.sleep(GATHER_SECONDS)
-        with self._connection_free:
-            self._write()
-            self._beat()
+        self._writing = True
+        try:
+            while batch := self._take():
+                self._write(batch)
+        finally:
+            self._writing = False
+        self._beat()
         self._failures = 0
 
-    def _write(self) -> None:
-        while self._facts:
-            batch = [self._facts.popleft() for _ in range(min(BATCH_FACTS, len(self._facts)))]
+    def _take(self) -> list[Fact]:
+        batch = [self._facts.popleft() for _ in range(min(BATCH_FACTS, len(self._facts)))]
+        while self._progress and len(batch) < BATCH_FACTS:
+            batch.append(self._progress.popitem()[1])
+        return batch
+
+    def _give_back(self, batch: Sequence[Fact]) -> None:
+        self._facts.extendleft(fact for fact in reversed(batch) if fact.kind != "progress")
+        for fact in batch:
+            if fact.kind == "progress":
+                self._progress.setdefault((fact.identity.run, fact.execution), fact)
+
+    def _write(self, batch: list[Fact]) -> None:
+        """Write the facts in one transaction; one that is refused is left out and the others are written."""
+        try:
+            self._insert(batch)
+        except REFUSED as error:
+            if len(batch) > 1:
+                return self._write_singly(batch)
+            self.dropped += 1
+            logger.error("A fact (%s) of task %s is refused and dropped: %s",
+                         batch[0].kind, batch[0].identity.task_id, error)  # fmt: skip
+        except BaseException:
+            self._give_back(batch)
+            raise
+
+    def _write_singly(self, batch: Sequence[Fact]) -> None:
+        for at, fact in enumerate(batch):
             try:
-                rows = [to_row(fact) for fact in _without_old_progress(batch)]
-                with transaction.atomic(using=self._alias):
-                    Outbox.objects.using(self._alias).bulk_create(rows)
+                self._write([fact])
             except BaseException:
-                self._facts.extendleft(reversed(batch))
+                self._give_back(batch[at + 1 :])
                 raise
-            ring_soon(self._alias)
+
+    def _insert(self, batch: Sequence[Fact]) -> None:
+        rows = [to_row(fact) for fact in batch]
+        alias = self._connection.alias
+        with self._connection.use(), transaction.atomic(using=alias):
+            Outbox.objects.using(alias).bulk_create(rows)
+        ring_soon(alias)
 
     def _beat(self) -> None:
         if self.worker is None or not self._beats or time.monotonic() < self._beat_at:
             return
-        workers = Worker.objects.using(self._alias)
-        if not self._registered:
-            workers.bulk_create([Worker(id=self.worker, name=self._worker_name[:255])], ignore_conflicts=True)
-            self._registered = True
-        workers.filter(id=self.worker).update(beat=F("beat") + 1)
-        self._beat_at = time.monotonic() + current().LEASE / BEATS_A_LEASE
+        workers = Worker.objects.using(self._connection.alias)
+        with self._connection.use():
+            if not self._registered:
+                workers.bulk_create([Worker(id=self.worker, name=self._worker_name[:255])], ignore_conflicts=True)
+            # False when somebody deleted the row: then the next beat makes it anew.
+            self._registered = bool(workers.filter(id=self.worker).update(beat=F("beat") + 1))
+        self._beat_at = time.monotonic() + current().LEASE / BEATS_A_LEASE if self._registered else 0.0
 
     def _until_beat(self) -> float | None:
         return max(0.0, self._beat_at - time.monotonic()) if self._beats else None
 
-    def _complain(self, error: Exception) -> None:
+    def _hold_off(self, error: Exception) -> None:
+        now = time.monotonic()
+        if not self._failures:
+            self._failing_since = now
         self._failures += 1
+        self._complain(error, now)
+        if isinstance(error, OperationalError) and "locked" in str(error):
+            return  # SQLite was busy, and we have waited already
         self._registered = False
-        connections[self._alias].close()
-        if time.monotonic() - self._complained_at >= COMPLAIN_SECONDS:
-            self._complained_at = time.monotonic()
-            logger.error("Facts of tasks wait for the database (%d of them, try %d): %s",
-                         len(self._facts), self._failures, error)  # fmt: skip
-        if not self._ending:
-            time.sleep(BACK_OFF[min(self._failures, len(BACK_OFF)) - 1])
+        self._connection.close()
+        time.sleep(BACK_OFF[min(self._failures, len(BACK_OFF)) - 1])
 
-    # A child must not inherit an open connection: SQLite's locks and a PostgreSQL socket belong to one process.
+    def _complain(self, error: Exception, now: float) -> None:
+        if now - self._failing_since >= COMPLAIN_AFTER and now - self._complained_at >= COMPLAIN_EVERY:
+            self._complained_at = now
+            logger.error("Facts of tasks wait for the database (%d of them, for %.0f s): %s",
+                         self.waiting, now - self._failing_since, error)  # fmt: skip
 
     def before_fork(self) -> None:
         """Close the connection, waiting a little for a write to end."""
-        self._held = self._connection_free.acquire(timeout=FORK_WAIT)
+        self._connection.before_fork()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
-        if self._held:
-            self._connection_free.release()
+        self._connection.after_fork_in_parent()
 
     def after_fork_in_child(self) -> None:
         """Begin anew: the thread stayed behind; what waited, and the beat, are the parent's."""
+        self._connection.after_fork_in_child()
         self._begin()
         self._beats = False
-
-
-def _without_old_progress(facts: Sequence[Fact]) -> list[Fact]:
-    """Leave out progress that the same batch replaces."""
-    last = {(fact.identity.run, fact.execution): index for index, fact in enumerate(facts) if fact.kind == "progress"}
-    return [
-        fact
-        for index, fact in enumerate(facts)
-        if fact.kind != "progress" or last[fact.identity.run, fact.execution] == index
-    ]
 
 
 writer: Final = Writer()
