@@ -1,8 +1,9 @@
 """Facts as outbox rows and back, and as the datagrams of worker children."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from taskbell.ground.events import encode_payload
 from taskbell.models import Outbox
@@ -41,10 +42,9 @@ def from_bytes(data: bytes) -> Fact:
 
 
 def from_dict(values: dict[str, Any]) -> Fact:
-    """Build a fact from its JSON; keys of a newer version are left out."""
-    identity = {key: value for key, value in values["identity"].items() if key in Identity.__slots__}
-    known = {key: value for key, value in values.items() if key in Fact.__slots__}
-    return Fact(**{**known, "identity": Identity(**identity)})
+    """Build a fact from its JSON; keys of a newer version are left out, and a value of another type is refused."""
+    identity = Identity(**_known(values["identity"], _IDENTITY))
+    return Fact(**{**_known(values, _FACT), "identity": identity})
 
 
 def _lean(values: dict[str, Any]) -> dict[str, Any]:
@@ -52,3 +52,24 @@ def _lean(values: dict[str, Any]) -> dict[str, Any]:
     lean = {key: value for key, value in values.items() if value is not None and value is not False}
     lean["identity"] = {key: value for key, value in values["identity"].items() if value is not None}
     return lean
+
+
+def _known(values: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
+    known = {key: value for key, value in values.items() if key in types}
+    for key, value in known.items():
+        if not isinstance(value, types[key]):
+            raise TypeError(f"{key} of a fact is no {value.__class__.__name__}")
+    return known
+
+
+def _types_of(hint: Any) -> tuple[type, ...]:
+    if hint is Any:
+        return (object,)
+    if get_origin(hint) is Literal:
+        return (str,)
+    parts = get_args(hint) or (hint,)
+    return (*parts, int) if float in parts else parts
+
+
+_IDENTITY: Final = {name: _types_of(hint) for name, hint in get_type_hints(Identity).items()}
+_FACT: Final = {name: _types_of(hint) for name, hint in get_type_hints(Fact).items() if name != "identity"}

@@ -2,16 +2,27 @@
 
 import logging
 import secrets
+from typing import Any, Final
 
 from taskbell.conf import current, resolve
+from taskbell.exceptions import PublicError
 from taskbell.runs.states import Identity
 
 # Short enough to read out on the telephone; no letters that look alike.
-_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
-_LENGTH = 8
-MOST_CHARACTERS = 64
+_ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
+_LENGTH: Final = 8
+MOST_CHARACTERS: Final = 64
+# Enough for a paragraph; a fact must stay far below what a payload may hold.
+ERROR_LENGTH: Final = 1_000
 
 logger = logging.getLogger("taskbell")
+
+
+def told(exception: BaseException, identity: Identity) -> dict[str, Any]:
+    """Return what the owner may read of a failure: what was raised for them, or a reference to what was not."""
+    if isinstance(exception, PublicError):
+        return {"error_message": str(exception)[:ERROR_LENGTH]}
+    return {"error_reference": reference_for(exception, identity)}
 
 
 def reference_for(exception: object, identity: Identity) -> str:
@@ -32,7 +43,8 @@ def _ask_hook(exception: object) -> str | None:
     if hook is None:
         return None
     try:
-        return str(hook(exception))[:MOST_CHARACTERS]
+        reference = hook(exception)
     except Exception:
         logger.exception("ERROR_REFERENCE raised; a random reference is used.")
         return None
+    return str(reference)[:MOST_CHARACTERS] if reference else None

@@ -8,15 +8,16 @@ from taskbell.conf import current
 def label_for(name: str) -> str | None:
     """Return what the task `name` is called, None if nobody is shown it.
 
+    A lazily translated label becomes text in the language that is active where the task is published.
     The exact name is looked at first, then the patterns in the order they are written. An empty label is made of
     the task's own name: `photos.tasks.make_sizes` becomes "Make sizes".
     """
     tasks = current().TASKS
     if name in tasks:
-        return tasks[name] or _plain(name)
+        return str(tasks[name]) or _plain(name)
     for pattern, label in tasks.items():
         if fnmatchcase(name, pattern):
-            return label or _plain(name)
+            return str(label) or _plain(name)
     return None
 
 

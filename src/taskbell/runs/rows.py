@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from taskbell.ground.events import encode_payload
 from taskbell.models import Run as RunRow
+from taskbell.runs.failure import ERROR_LENGTH
 from taskbell.runs.states import Identity, Run
 
 _TIMES: Final = (
@@ -22,6 +23,11 @@ _SAME: Final = (
 _FIXED: Final = frozenset({
     "id", "engine", "alias", "task_id", "name", "label", "recipient", "parent", "root", "group_id", "queued_at",
 })  # fmt: skip
+
+
+_LENGTHS: Final = {
+    field.name: field.max_length for field in RunRow._meta.concrete_fields if getattr(field, "max_length", None)
+} | {"error_message": ERROR_LENGTH}  # fmt: skip
 
 
 def to_run(row: RunRow) -> Run:
@@ -46,9 +52,9 @@ def to_run(row: RunRow) -> Run:
 
 
 def to_row(run: Run, *, recipient: UUID, seq: int) -> RunRow:
-    """Return the row of a run."""
+    """Return the row of a run, with texts that every database takes: one it refused would stop the tick."""
     identity = run.identity
-    values: dict[str, Any] = {name: getattr(run, name) for name in _SAME}
+    values: dict[str, Any] = {name: _storable(name, getattr(run, name)) for name in _SAME}
     values |= {name: _moment(getattr(run, name)) for name in _TIMES}
     return RunRow(
         id=UUID(identity.run),
@@ -56,12 +62,12 @@ def to_row(run: Run, *, recipient: UUID, seq: int) -> RunRow:
         engine=identity.engine,
         alias=identity.alias,
         task_id=identity.task_id,
-        name=identity.name,
-        label=identity.label,
+        name=_storable("name", identity.name),
+        label=_storable("label", identity.label),
         recipient=recipient,
         parent=_uuid(identity.parent),
         root=_uuid(identity.root),
-        group_id=identity.group,
+        group_id=_storable("group_id", identity.group),
         queued_at=_at(identity.queued_at),
         result=encode_payload(run.result) if run.result is not None else None,
         worker=_uuid(run.worker),
@@ -107,6 +113,13 @@ def iso(seconds: float | None) -> str | None:
 def columns() -> list[str]:
     """Return the columns that change after a run was created."""
     return [field.name for field in RunRow._meta.concrete_fields if field.name not in _FIXED]
+
+
+def _storable(column: str, value: Any) -> Any:
+    """Return text without NUL (PostgreSQL), without half surrogate pairs (all), and no longer than its column."""
+    if not isinstance(value, str):
+        return value
+    return value.replace("\0", "").encode("utf-8", "replace").decode()[: _LENGTHS.get(column)]
 
 
 def _moment(seconds: float | None) -> datetime | None:
