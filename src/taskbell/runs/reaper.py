@@ -4,10 +4,8 @@ A worker is dead when its beat did not move for a whole lease *while this reaper
 clock. So neither a stepped clock, nor a frozen reaper, nor a database that was away makes a living worker look dead.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -20,6 +18,7 @@ from taskbell.conf import current
 from taskbell.models import Recipient, Worker
 from taskbell.models import Run as RunRow
 from taskbell.runs.facts import to_row
+from taskbell.runs.probes import Probe, Probes
 from taskbell.runs.rows import to_run
 from taskbell.runs.states import Fact, Kind, Run
 from taskbell.store.outbox import insert
@@ -27,13 +26,8 @@ from taskbell.store.outbox import insert
 STEP_SECONDS: Final = 1.0
 # A step that comes this late was frozen or waited for the database: what it saw before counts no more.
 STALL_SECONDS: Final = 5.0
-# A result backend that does not answer in this time knows nothing.
-PROBE_SECONDS: Final = 2.0
 MOST_RUNS: Final = 500
-
-Probe = Callable[[Run], Fact | None]
-
-logger = logging.getLogger("taskbell")
+INTERRUPTED: Final = "Interrupted; it will be tried again."
 
 
 @dataclass(slots=True)
@@ -46,18 +40,17 @@ class Reaper:
     """Watches workers and waiting runs; `step` is called about once a second."""
 
     def __init__(self, probe: Probe, clock: Callable[[], float] = time.monotonic) -> None:
-        self._probe = probe
+        self._probes = Probes(probe)
         self._clock = clock
         self._seen: dict[UUID, _Sighting] = {}
         self._stepped_at = float("-inf")
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="taskbell-probe")
 
     def step(self, alias: str) -> int:
         """Look once, and emit what is due; return how many facts that were."""
         if self._clock() - self._stepped_at > STALL_SECONDS:
             self._seen.clear()
         try:
-            facts = [*self._of_dead_workers(alias), *self._of_waiting_runs(alias)]
+            facts = [*self._of_dead_workers(alias), *_of_waiting_runs(alias)]
         except BaseException:
             self._seen.clear()
             raise
@@ -71,8 +64,11 @@ class Reaper:
         beats = dict(Worker.objects.using(alias).filter(id__in=ids).values_list("id", "beat"))
         dead = [id for id in ids if self._is_dead(id, beats.get(id))]
         self._seen = {id: seen for id, seen in self._seen.items() if id in ids}
-        runs = _with_owners(open_runs.filter(worker__in=dead).order_by("queued_at")[:MOST_RUNS], alias) if dead else []
-        return [self._ending_of(run) for run in runs]
+        if not dead:
+            return []
+        runs = _with_owners(open_runs.filter(worker__in=dead).order_by("queued_at")[:MOST_RUNS], alias)
+        # The queue is asked first, because an ending may have been stored and only its telling died.
+        return [found or _interrupted(run) for run, found in self._probes.ask(runs)]
 
     def _is_dead(self, id: UUID, beat: int | None) -> bool:
         seen = self._seen.get(id)
@@ -81,38 +77,33 @@ class Reaper:
             return False
         return self._clock() - seen.since >= current().LEASE
 
-    def _ending_of(self, run: Run) -> Fact:
-        """Ask the queue first; a task that acknowledges late will be tried again, any other is lost."""
-        found = self._ask(run)
-        return found or _fact(run, "retrying" if run.acks_late else "lost")
 
-    def _ask(self, run: Run) -> Fact | None:
-        try:
-            return self._threads.submit(self._probe, run).result(PROBE_SECONDS)
-        except Exception as error:  # noqa: BLE001  a backend that is away knows nothing
-            logger.warning("The result of task %s cannot be asked for: %r", run.identity.task_id, error)
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._threads = ThreadPoolExecutor(1, thread_name_prefix="taskbell-probe")
-            return None
+def _interrupted(run: Run) -> Fact:
+    """A task that acknowledges late will be tried again; any other is lost."""
+    if not run.acks_late:
+        return _fact(run, "lost")
+    return replace(_fact(run, "retrying"), error_message=INTERRUPTED)
 
-    def _of_waiting_runs(self, alias: str) -> list[Fact]:
-        now = timezone.now()
-        late, lost = _ago(now, current().LATE_AFTER), _ago(now, current().QUEUE_LIMIT)
-        waits = RunRow.objects.using(alias).filter(state__in=("queued", "retrying"))
-        overdue = waits.filter(_waits_since(late), late=False).exclude(_waits_since(lost))
-        hopeless = waits.filter(_waits_since(lost))
-        expired = waits.filter(state="queued", expires_at__lt=late)
-        return [
-            *(_fact(run, "late") for run in _with_owners(overdue[:MOST_RUNS], alias)),
-            *(_fact(run, "expired") for run in _with_owners(expired[:MOST_RUNS], alias)),
-            *(_fact(run, "lost") for run in _with_owners(hopeless[:MOST_RUNS], alias)),
-        ]
+
+def _of_waiting_runs(alias: str) -> list[Fact]:
+    now = timezone.now()
+    late, lost = _ago(now, current().LATE_AFTER), _ago(now, current().QUEUE_LIMIT)
+    waits = RunRow.objects.using(alias).filter(state__in=("queued", "retrying"))
+    overdue = waits.filter(_waits_since(late), late=False).exclude(_waits_since(lost))
+    hopeless = waits.filter(_waits_since(lost))
+    expired = waits.filter(state="queued", expires_at__lt=late)
+    return [
+        *(_fact(run, "late") for run in _with_owners(overdue[:MOST_RUNS], alias)),
+        *(_fact(run, "expired") for run in _with_owners(expired[:MOST_RUNS], alias)),
+        *(_fact(run, "lost") for run in _with_owners(hopeless[:MOST_RUNS], alias)),
+    ]
 
 
 def _waits_since(moment: datetime) -> Q:
-    """Runs whose turn to start came before `moment`."""
+    """Runs whose turn to start came before `moment`; what was interrupted waits since it last started."""
     due = Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lt=moment)
-    return Q(queued_at__lt=moment) & due
+    again = Q(started_at__isnull=True) | Q(next_attempt_at__isnull=False) | Q(started_at__lt=moment)
+    return Q(queued_at__lt=moment) & due & again
 
 
 def _ago(now: datetime, seconds: int) -> datetime:
