@@ -1,18 +1,19 @@
 """Reading runs: the table plus the facts that still wait, so that a run just enqueued is never missing."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from taskbell.models import Outbox, Recipient
 from taskbell.models import Run as RunRow
 from taskbell.runs.facts import RUN, from_row
 from taskbell.runs.rows import to_json, to_run
-from taskbell.runs.states import Run, apply
+from taskbell.runs.states import Fact, Run, apply
 from taskbell.store.log import place_of_head
 from taskbell.store.outbox import key_of
 
@@ -54,28 +55,23 @@ def get_run(id: str, user: AbstractBaseUser) -> RunView | None:
     again changes nothing.
     """
     alias = router.db_for_read(RunRow)
-    own = _uuid(id)
-    named = Q(task_id=id) | Q(run_key=id)
-    waiting = Outbox.objects.using(alias).filter(named, kind=RUN, user_key=key_of(user), failed_at=None)
-    facts = [from_row(row) for row in waiting.order_by("id")]
-    recipient = Recipient.objects.using(alias).filter(user_key=key_of(user)).first()
-    row = _row(id, own, recipient, alias)
-    if row is None and not facts:
+    if "\0" in id:  # comes from a URL, and PostgreSQL refuses to look for it
         return None
-    newest = facts[-1].identity.run if facts else str(row.id)  # type: ignore[union-attr]
-    run = to_run(row) if row is not None and str(row.id) == newest else None
+    waiting = Outbox.objects.using(alias).filter(Q(task_id=id) | Q(run_key=id), **_facts_of(user))
+    facts = _read_facts(waiting)
+    recipient = Recipient.objects.using(alias).filter(user_key=key_of(user)).first()
+    row = _row(id, recipient, alias)
+    runs: dict[str, Run | None] = {str(row.id): to_run(row)} if row is not None else {}
     for fact in facts:
-        if fact.identity.run == newest:
-            run = apply(run, fact)
-    return RunView(run) if run is not None else None
+        runs[fact.identity.run] = apply(runs.get(fact.identity.run), fact)
+    return max((RunView(run) for run in runs.values() if run), key=_age, default=None)
 
 
 def list_runs(user: AbstractBaseUser, limit: int = 20) -> tuple[list[RunView], str]:
     """Return the user's newest runs, newest first, and the cursor at which the list is true."""
     alias = router.db_for_read(RunRow)
     place = place_of_head(alias)
-    waiting = Outbox.objects.using(alias).filter(kind=RUN, user_key=key_of(user), failed_at=None).order_by("id")
-    facts = [from_row(row) for row in waiting]
+    facts = _read_facts(Outbox.objects.using(alias).filter(**_facts_of(user)))
     runs: dict[str, Run | None] = {fact.identity.run: None for fact in facts}
     recipient = Recipient.objects.using(alias).filter(user_key=key_of(user)).first()
     if recipient is not None:
@@ -84,15 +80,32 @@ def list_runs(user: AbstractBaseUser, limit: int = 20) -> tuple[list[RunView], s
         runs |= {str(row.id): to_run(row) for row in rows}
     for fact in facts:
         runs[fact.identity.run] = apply(runs[fact.identity.run], fact)
-    newest = sorted((run for run in runs.values() if run), key=lambda run: run.identity.queued_at, reverse=True)
-    return [RunView(run) for run in newest[:limit]], str(place) if place else ""
+    newest = sorted((RunView(run) for run in runs.values() if run), key=_age, reverse=True)
+    return newest[:limit], str(place) if place else ""
 
 
-def _row(id: str, own: UUID | None, recipient: Recipient | None, alias: str) -> RunRow | None:
+def _age(view: RunView) -> float:
+    return view.run.identity.queued_at
+
+
+def _facts_of(user: AbstractBaseUser) -> dict[str, Any]:
+    return {"kind": RUN, "user_key": key_of(user), "failed_at": None}
+
+
+def _read_facts(rows: QuerySet[Outbox]) -> list[Fact]:
+    facts = []
+    for row in rows.order_by("id"):
+        with suppress(ValueError, TypeError, KeyError):  # the tick sets it aside and says so
+            facts.append(from_row(row))
+    return facts
+
+
+def _row(id: str, recipient: Recipient | None, alias: str) -> RunRow | None:
     if recipient is None:
         return None
+    own = _uuid(id)
     mine = RunRow.objects.using(alias).filter(recipient=recipient.id)
-    return mine.filter(Q(task_id=id) | (Q(id=own) if own else Q(pk=None))).order_by("-queued_at").first()
+    return mine.filter(Q(task_id=id) | Q(id=own) if own else Q(task_id=id)).order_by("-queued_at").first()
 
 
 def _uuid(text: str) -> UUID | None:
