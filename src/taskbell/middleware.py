@@ -1,12 +1,20 @@
 """`taskbell.middleware.OwnerMiddleware`: what a request enqueues belongs to its user."""
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from taskbell.runs.owner import in_request
+from taskbell.runs.owner import has_unwritten, in_request
+from taskbell.runs.writer import writer
+
+# A database that takes longer keeps the answer no longer; the run is then seen a little later.
+MOST_WAIT: Final = 0.5
+LOOK_AGAIN: Final = 0.005
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
@@ -32,4 +40,13 @@ class OwnerMiddleware:
     async def _async(self, request: HttpRequest) -> HttpResponseBase:
         with in_request(request):
             response: HttpResponseBase = await self.get_response(request)  # type: ignore[misc]
-            return response
+        if has_unwritten(request):
+            await _until_written()
+        return response
+
+
+async def _until_written() -> None:
+    """Wait a moment for the writer: whoever reads the response may ask for the run at once."""
+    deadline = time.monotonic() + MOST_WAIT
+    while not writer.idle and time.monotonic() < deadline:  # noqa: ASYNC110  another thread writes
+        await asyncio.sleep(LOOK_AGAIN)

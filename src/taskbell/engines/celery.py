@@ -14,20 +14,22 @@ from celery.states import FAILURE, IGNORED, REVOKED, SUCCESS
 from django.utils import timezone
 
 from taskbell.engines.base import Engine
-from taskbell.exceptions import PublicError
+from taskbell.models import TASK_ID_LENGTH
 from taskbell.runs import header
-from taskbell.runs.enqueue import tell_queued
-from taskbell.runs.failure import reference_for
-from taskbell.runs.here import Here, current_run, enter, leave, new_execution
+from taskbell.runs.failure import reference_for, told
+from taskbell.runs.here import Here, current_run, enter, leave, new_execution, tell_queued
 from taskbell.runs.labels import label_for
 from taskbell.runs.owner import owner_key
-from taskbell.runs.send import send, serve_children
+from taskbell.runs.send import serve_children
 from taskbell.runs.states import Fact, Identity, Kind, Run
-from taskbell.runs.worker import Worker
+from taskbell.runs.worker import Held, Worker
 from taskbell.runs.writer import writer
 
 # Celery's own tasks (chord_unlock, backend_cleanup) are plumbing.
 BUILT_IN: Final = "celery."
+# What the columns hold.
+NAME_LENGTH: Final = 255
+MOST_RETRIES: Final = 1_000_000
 UID: Final = "taskbell.engines.celery"
 
 
@@ -88,7 +90,7 @@ def _after_publish(headers: dict[str, Any], **kwargs: Any) -> None:
             identity=identity,
             kind="queued",
             at=identity.queued_at,
-            attempt=(headers.get("retries") or 0) + 1,
+            attempt=_attempt(headers.get("retries")),
             next_attempt_at=_seconds(headers.get("eta")),
             expires_at=_seconds(headers.get("expires")),
         )
@@ -96,16 +98,17 @@ def _after_publish(headers: dict[str, Any], **kwargs: Any) -> None:
 
 
 def _new_identity(name: str, task_id: str, group: str | None, here: Here | None) -> Identity | None:
-    user_key = here.identity.user_key if here is not None else owner_key()
-    label = label_for(name) if user_key is not None else None
+    # The label first: to ask for the owner may load a session and its user.
+    label = label_for(name) if len(task_id) <= TASK_ID_LENGTH else None
+    user_key = owner_key(here.identity.user_key if here is not None else None) if label is not None else None
     if user_key is None or label is None:
         return None
     return Identity(
         run=header.new_run(),
         task_id=task_id,
         engine=Celery.name,
-        name=name,
-        label=label,
+        name=name[:NAME_LENGTH],
+        label=label[:NAME_LENGTH],
         user_key=user_key,
         parent=here.identity.run if here is not None else None,
         root=(here.identity.root or here.identity.run) if here is not None else None,
@@ -131,73 +134,89 @@ def _worker_shutdown(**kwargs: Any) -> None:
 def _received(request: Any, **kwargs: Any) -> None:
     identity = _identity((request.message.headers or {}).get(header.NAME), request.id)
     if identity is not None:
-        _worker.hold(identity, attempt=(request.request_dict.get("retries") or 0) + 1)
+        _worker.hold(identity, attempt=_attempt(request.request_dict.get("retries")))
 
 
 def _revoked(request: Any, expired: bool, **kwargs: Any) -> None:
-    _worker.end(request.id, "expired" if expired else "cancelled", fallback=_identity_of(request, request.id))
+    _worker.end(request.id, "expired" if expired else "cancelled", unless_held=_held_of(request))
 
 
 def _unknown(message: Any, id: str, name: str, **kwargs: Any) -> None:
     identity = _identity((message.headers or {}).get(header.NAME), id)
     if identity is not None:
         reference = reference_for(LookupError(f"no task is named {name}"), identity)
-        _worker.end(id, "failed", fallback=identity, error_reference=reference)
+        _worker.end(id, "failed", unless_held=Held(identity), error_reference=reference)
 
 
 # The task
 
 
 def _prerun(task_id: str, task: Any, **kwargs: Any) -> None:
-    leave()
-    identity = _identity_of(task.request, task_id) or _eager_identity(task, task_id)
+    eager = bool(task.request.is_eager)
+    outer = current_run() if eager else None
+    identity = _eager_identity(task, task_id, outer) if eager else _identity_of(task.request, task_id)
     if identity is None:
+        enter(None, nested=eager)
         return
-    here = Here(identity, attempt=(task.request.retries or 0) + 1, execution=new_execution(), worker=writer.worker)
-    enter(here)
-    send(here.fact("started", worker=here.worker, acks_late=bool(task.acks_late)))
+    here = Here(
+        identity,
+        attempt=_attempt(task.request.retries),
+        execution=new_execution(),
+        worker=writer.worker,
+        eager=eager and writer.worker is None,
+    )
+    enter(here, nested=eager)
+    here.tell(here.fact("started", worker=here.worker, acks_late=bool(task.acks_late)))
 
 
 def _success(sender: Any, **kwargs: Any) -> None:
     if (here := _here(sender.request.id)) is not None:
-        send(here.ending("succeeded", result=here.result))
+        here.tell(here.ending("succeeded", result=here.result))
 
 
 def _failure(task_id: str, exception: BaseException, **kwargs: Any) -> None:
     here = _here(task_id)
     if here is not None:
-        send(here.ending("failed", **_told(exception, here.identity)))
+        here.tell(here.ending("failed", **told(exception, here.identity)))
     else:
         identity = _worker.identity_of(task_id)
         if identity is not None:
-            _worker.end(task_id, "failed", **_told(exception, identity))
+            _worker.end(task_id, "failed", **told(exception, identity))
 
 
 def _retry(request: Any, reason: Any, einfo: Any = None, **kwargs: Any) -> None:
     here = _here(request.id)
     if here is not None:
-        send(here.fact("retrying", next_attempt_at=_seconds(getattr(reason, "when", None))))
+        here.tell(here.fact("retrying", next_attempt_at=_seconds(getattr(reason, "when", None))))
     elif einfo is None:  # "cancelled by Celery" in a cold shutdown: nothing will ever try it again
-        _worker.end(request.id, "lost", fallback=_identity_of(request, request.id))
+        _worker.end(request.id, "lost", unless_held=_held_of(request))
 
 
 def _postrun(task_id: str, state: str | None = None, **kwargs: Any) -> None:
     here = _here(task_id)
     if here is not None and state == IGNORED and not here.republished:
-        send(here.ending("succeeded", result=here.result))
+        here.tell(here.ending("succeeded", result=here.result))
     leave()
 
 
-def _eager_identity(task: Any, task_id: str) -> Identity | None:
-    """An eager task was never published; whoever calls it is its owner."""
-    if not task.request.is_eager or task.name.startswith(BUILT_IN):
+def _eager_identity(task: Any, task_id: str, outer: Here | None) -> Identity | None:
+    """An eager task was never published; whoever calls it is its owner. An eager retry runs inside the first try."""
+    if outer is not None and outer.identity.task_id == task_id:
+        return outer.identity
+    if task.name.startswith(BUILT_IN):
         return None
-    return _new_identity(task.name, task_id, None, None)
+    return _new_identity(task.name, task_id, None, outer)
 
 
 def _here(task_id: str) -> Here | None:
     here = current_run()
     return here if here is not None and here.identity.task_id == task_id else None
+
+
+def _held_of(request: Any) -> Held | None:
+    """Return what the request itself tells: a task that is dead on arrival was never noted as received."""
+    identity = _identity_of(request, request.id)
+    return Held(identity, _attempt(getattr(request, "retries", 0))) if identity is not None else None
 
 
 def _identity_of(request: Any, task_id: str) -> Identity | None:
@@ -215,11 +234,9 @@ def _identity(text: Any, task_id: str) -> Identity | None:
         return None
 
 
-def _told(exception: BaseException, identity: Identity) -> dict[str, Any]:
-    """Return what the owner may read of a failure: what was raised for them, or a reference to what was not."""
-    if isinstance(exception, PublicError):
-        return {"error_message": str(exception), "error_reference": None}
-    return {"error_message": None, "error_reference": reference_for(exception, identity)}
+def _attempt(retries: Any) -> int:
+    """Return which attempt this is, from 1; the header with the number of retries is not ours and not signed."""
+    return min(retries, MOST_RETRIES) + 1 if isinstance(retries, int) and retries > 0 else 1
 
 
 def _seconds(when: Any) -> float | None:

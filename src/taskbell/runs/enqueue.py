@@ -1,4 +1,4 @@
-"""Telling "queued": in the transaction that enqueues, so that a rollback takes it back."""
+"""Facts told in the transaction that is open, so that a rollback takes them back: "queued", and eager tasks."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from django.db import router, transaction
 
 from taskbell.models import Outbox
 from taskbell.runs.facts import to_row
-from taskbell.runs.here import current_run
+from taskbell.runs.owner import await_before_response
 from taskbell.runs.send import send
 from taskbell.runs.states import Fact
 from taskbell.store.outbox import ring_after_commit
@@ -15,10 +15,11 @@ from taskbell.store.outbox import ring_after_commit
 logger = logging.getLogger("taskbell")
 
 
-def tell_queued(fact: Fact) -> None:
-    """INSERT under a savepoint of its own; from a running task or an event loop through the writer. Never raises."""
-    if current_run() is not None or _in_event_loop():
+def send_with_transaction(fact: Fact) -> None:
+    """INSERT under a savepoint of its own; from an event loop, which has no transaction, by `send`. Never raises."""
+    if _in_event_loop():
         send(fact)
+        await_before_response()
         return
     alias = router.db_for_write(Outbox)
     try:
@@ -26,8 +27,8 @@ def tell_queued(fact: Fact) -> None:
             to_row(fact).save(using=alias, force_insert=True)
         ring_after_commit(alias)
     except Exception:
-        # The task is enqueued all the same, and its first fact from the worker creates the run.
-        logger.exception("Task %s is enqueued, but its owner is not told that it waits.", fact.identity.task_id)
+        # The task goes on all the same, and the next fact from anywhere creates the run.
+        logger.exception("Task %s is %s, but its owner is not told.", fact.identity.task_id, fact.kind)
 
 
 def _in_event_loop() -> bool:

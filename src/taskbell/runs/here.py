@@ -1,22 +1,27 @@
 """The run that this code works for: `progress`, `track` and `publish_result` find it by themselves."""
 
+import json
 import logging
 import math
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sized
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from taskbell.conf import current as settings
-from taskbell.exceptions import TaskbellError
+from taskbell.exceptions import PayloadTooLarge, TaskbellError
 from taskbell.ground.events import encode_payload
 from taskbell.models import MESSAGE_LENGTH
+from taskbell.runs.enqueue import send_with_transaction
 from taskbell.runs.send import send
 from taskbell.runs.states import Fact, Identity, Kind
 
 T = TypeVar("T")
+
+# An event is 64 KiB at most, and label, name and message want their part of it.
+RESULT_BYTES: Final = 48 * 1024
 
 logger = logging.getLogger("taskbell")
 
@@ -29,6 +34,8 @@ class Here:
     attempt: int
     execution: str
     worker: str | None = None
+    # An eager task runs in its caller's transaction, and so is told in it.
+    eager: bool = False
     done: float | None = None
     total: float | None = None
     message: str | None = None
@@ -46,15 +53,21 @@ class Here:
         """Return an ending, which carries the last progress."""
         return self.fact(kind, done=self.done, total=self.total, message=self.message, **values)
 
+    def tell(self, fact: Fact) -> None:
+        """Send a fact of this execution, or of what it publishes."""
+        (send_with_transaction if self.eager else send)(fact)
+
     def report(self) -> None:
         """Send the progress, unless the last one is too fresh; then the next or the ending brings it."""
         now = time.monotonic()
         if now >= self.due_at:
-            self.due_at = now + 1 / settings().PROGRESS_RATE
-            send(self.fact("progress", done=self.done, total=self.total, message=self.message))
+            rate = settings().PROGRESS_RATE
+            self.due_at = now + 1 / rate if rate > 0 else math.inf
+            self.tell(self.fact("progress", done=self.done, total=self.total, message=self.message))
 
 
-_here: Final[ContextVar[Here | None]] = ContextVar("taskbell_here", default=None)
+# The innermost last: an eager task runs inside another one. None is a task that nobody is shown.
+_here: Final[ContextVar[tuple[Here | None, ...]]] = ContextVar("taskbell_here", default=(None,))
 
 
 def new_execution() -> str:
@@ -62,35 +75,41 @@ def new_execution() -> str:
     return f"{time.time_ns() // 1000:017d}-{secrets.token_hex(4)}"
 
 
-def enter(here: Here) -> "Token[Here | None]":
-    """Begin to work for a run."""
-    return _here.set(here)
+def enter(here: Here | None, *, nested: bool = False) -> None:
+    """Begin to work for a run; what was not left before (its worker was told to die) is forgotten unless `nested`."""
+    _here.set((*(_here.get() if nested else (None,)), here))
 
 
 def leave() -> None:
-    """Stop working for a run."""
-    _here.set(None)
+    """Stop working for the innermost run."""
+    _here.set(_here.get()[:-1] or (None,))
 
 
 def current_run() -> Here | None:
     """Return the execution that this code belongs to, None outside a task that people see."""
-    return _here.get()
+    return _here.get()[-1]
+
+
+def tell_queued(fact: Fact) -> None:
+    """Tell that something was enqueued: in the transaction that enqueues it, but never in a running task's."""
+    here = current_run()
+    (here.tell if here is not None else send_with_transaction)(fact)
 
 
 def progress(done: float, total: float | None = None, message: str | None = None) -> None:
     """Tell how far this task is: `done` of `total`, both in any unit. Does nothing outside a run, and never raises."""
-    here = _here.get()
+    here = current_run()
     if here is None:
         return
     here.done, here.total = _number(done), _number(total)
     if message is not None:
-        here.message = str(message)[:MESSAGE_LENGTH]
+        here.message = _text(message)
     here.report()
 
 
 def track(iterable: Iterable[T], message: str | None = None, total: float | None = None) -> Iterable[T]:
     """Yield from `iterable` and move the bar of this task; `total` is its length where it has one."""
-    here = _here.get()
+    here = current_run()
     if here is None:
         return iterable
     if total is None:
@@ -99,17 +118,23 @@ def track(iterable: Iterable[T], message: str | None = None, total: float | None
 
 
 def publish_result(result: Any) -> None:
-    """Let the owner's browser see `result` (JSON) when this task succeeds; its return value is never shown."""
-    here = _here.get()
+    """Let the owner's browser see `result` when this task succeeds; its return value is never shown.
+
+    `result` is anything Django's JSON encoder writes, 48 KiB at most; something else is logged and left out, because
+    the task itself did nothing wrong that should end it.
+    """
+    here = current_run()
     if here is None:
         return
     try:
-        encode_payload(result)
+        text = encode_payload(result)
+        if len(text) > RESULT_BYTES:
+            raise PayloadTooLarge(f"The result is {len(text):,} bytes as JSON, the limit is {RESULT_BYTES:,}.")
     except TaskbellError:
-        # The task itself did nothing wrong that should end it.
         logger.exception("publish_result() of task %s was ignored.", here.identity.name)
         return
-    here.result = result
+    # As it is now: the task may go on to change the object.
+    here.result = json.loads(text)
 
 
 def _track(iterable: Iterable[T], here: Here, message: str | None, total: float | None) -> Iterator[T]:
@@ -122,9 +147,16 @@ def _track(iterable: Iterable[T], here: Here, message: str | None, total: float 
     here.done, here.total = done, total if total is not None else done
 
 
+def _text(value: Any) -> str | None:
+    try:
+        return str(value)[:MESSAGE_LENGTH]
+    except Exception:  # noqa: BLE001  a translation that fails is no reason for the task to fail
+        return None
+
+
 def _number(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None

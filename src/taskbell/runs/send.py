@@ -7,6 +7,7 @@ from taskbell.runs.states import Fact
 from taskbell.runs.writer import writer
 
 _children: Children | None = None
+_take: Callable[[Fact], None] = writer.put
 
 
 def send(fact: Fact) -> None:
@@ -14,11 +15,11 @@ def send(fact: Fact) -> None:
     if _children is not None and _children.in_child:
         _children.send(fact)
     else:
-        writer.put(fact)
+        _take(fact)
 
 
-def serve_children(take: Callable[[Fact], None] = writer.put) -> None:
-    """Have children that are forked from now on send their facts here; for a worker's main process."""
-    global _children  # noqa: PLW0603  one worker a process
+def serve_children(take: Callable[[Fact], None]) -> None:
+    """Have `take` see every fact of this process and of children forked from now on; for a worker's main process."""
+    global _children, _take
     if _children is None:
-        _children = Children(take)
+        _children, _take = Children(take), take

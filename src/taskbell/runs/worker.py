@@ -10,9 +10,11 @@ from taskbell.runs.writer import writer
 
 
 @dataclass(slots=True)
-class _Held:
+class Held:
+    """A run as far as its worker's main process knows it."""
+
     identity: Identity
-    attempt: int
+    attempt: int = 1
     execution: str = ""
     done: float | None = None
     total: float | None = None
@@ -23,16 +25,16 @@ class Worker:
     """Runs received and not yet ended; may be used from the event loop and the receiving thread."""
 
     def __init__(self) -> None:
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
         self._lock = threading.Lock()
 
     def hold(self, identity: Identity, attempt: int) -> None:
         """Note a run that this worker received."""
         with self._lock:
-            self._held[identity.task_id] = _Held(identity, attempt)
+            self._held[identity.task_id] = Held(identity, attempt)
 
     def take(self, fact: Fact) -> None:
-        """Learn from a child's fact, and pass it on to the writer."""
+        """Learn from a task's fact, and pass it on to the writer."""
         with self._lock:
             self._learn(fact)
         writer.put(fact)
@@ -42,14 +44,12 @@ class Worker:
         held = self._held.get(task_id)
         return held.identity if held is not None else None
 
-    def end(self, task_id: str, kind: Kind, fallback: Identity | None = None, **values: Any) -> None:
-        """Tell the ending that a child could not tell itself."""
+    def end(self, task_id: str, kind: Kind, unless_held: Held | None = None, **values: Any) -> None:
+        """Tell the ending that a task could not tell itself."""
         with self._lock:
-            held = self._held.pop(task_id, None)
+            held = self._held.pop(task_id, unless_held)
         if held is None:
-            if fallback is None:
-                return
-            held = _Held(fallback, attempt=1)
+            return
         writer.put(
             Fact(
                 identity=held.identity,
@@ -68,6 +68,6 @@ class Worker:
         if fact.kind in ENDINGS or fact.kind == "retrying":
             self._held.pop(fact.identity.task_id, None)
             return
-        held = self._held.setdefault(fact.identity.task_id, _Held(fact.identity, fact.attempt))
+        held = self._held.setdefault(fact.identity.task_id, Held(fact.identity, fact.attempt))
         held.attempt, held.execution = fact.attempt, fact.execution
         held.done, held.total, held.message = fact.done, fact.total, fact.message
