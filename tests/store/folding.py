@@ -52,6 +52,6 @@ def folding(kind: str, step: Step = as_event) -> Iterator[Recording]:
 
 def fact(kind: str, payload: Any, **fields: Any) -> Outbox:
     """Put a fact into the outbox, for the channel `public:facts` unless another is named."""
-    row = Outbox(kind=kind, payload=json.dumps(payload), type="fact", **{"channel": "public:facts"} | fields)
+    row = Outbox(kind=kind, payload=json.dumps(payload), **{"channel": "public:facts", "type": "fact"} | fields)
     insert([row])
     return row
