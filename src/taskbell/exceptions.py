@@ -6,8 +6,7 @@ TaskbellError
 │   └── InvalidPayload
 │       └── PayloadTooLarge
 ├── InvalidCursor (ValueError)       text that is no cursor of ours
-├── WakeupUnavailable                a wakeup that cannot ring or listen right now
-└── ShimMismatch                     an ASGI server whose internals the detach shim does not know
+└── WakeupUnavailable                a wakeup that cannot ring or listen right now
 """
 
 
@@ -44,7 +43,3 @@ class InvalidCursor(TaskbellError, ValueError):
 
 class WakeupUnavailable(TaskbellError):
     """The wakeup cannot be reached; events still arrive within POLL seconds."""
-
-
-class ShimMismatch(TaskbellError):
-    """The installed uvicorn is not one that Taskbell's stream protocol was tested with."""
