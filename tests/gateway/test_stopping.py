@@ -169,14 +169,16 @@ def events_at_once(stream: Stream) -> list[Event]:
         return []
 
 
-@KINDS
-def test_a_reader_that_takes_nothing_does_not_hold_up_the_end(project: Make, start: Start) -> None:
+@pytest.mark.parametrize("options", [None, ["--timeout-graceful-shutdown", "2"]], ids=["detached", "plain"])
+def test_a_reader_that_takes_nothing_does_not_hold_up_the_end(project: Make, options: list[str] | None) -> None:
+    """An ASGI application cannot cut a connection: without detach, uvicorn has to be told how long it waits for one."""
     one = project("sqlite")
     one.configure(**QUICK | {"STALLED": 60})
-    gateway = start(one)
+    gateway = one.serve() if options is None else one.uvicorn(*options)
     with gateway.stream("/events/public:news/", receive_buffer=4096) as stream:
         stream.read()
-        say(*["x" * 60_000] * 20)
+        # Nine megabytes: more than any kernel takes for one reader.
+        say(*["x" * 60_000] * 150)
         time.sleep(1)  # nothing is read meanwhile: that is the test
         began = time.monotonic()
         gateway.terminate()
