@@ -47,7 +47,7 @@ def test_a_large_commit_is_not_kept_for_each_stopped_reader(project: Make, loop:
         publish_many([("public:news", "message", text) for text in texts])
         assert published(quick.until(is_(texts[-1]), timeout=30)) == texts
         # Rows, frames and window hold these 18 MB a few times; forty buffers would hold them forty times.
-        assert peak(gateway) - before < 150 * MB
+        assert peak(gateway) - before < 100 * MB
         for stopped in (simple[0], double[0]):
             assert published(stopped.take(20, timeout=30)) == texts[:20], "they go on where they stopped"
 
