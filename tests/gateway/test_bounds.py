@@ -23,7 +23,7 @@ def test_pings_come_at_once_and_then_now_and_then_with_the_place(project: Make, 
     with gateway.stream("/events/public:news/") as stream:
         began = time.monotonic()
         first = stream.read()
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 1
         say("for others", to="public:other")
         pings = stream.take(3, timeout=8)
         assert [(ping.type, ping.json) for ping in pings] == [("ping", {})] * 3
@@ -49,7 +49,7 @@ def test_a_stream_ends_at_its_age_and_comes_back_to_its_place(project: Make, sta
     assert [(e.type, e.json) for e in events[-1:]] == [("bye", {"reason": "age"})]
     assert stream.retry is not None
     assert published(events[:-1]) == ["one"]
-    assert 1.5 < age < 4, "a second or so past it, because pings notice"
+    assert 1.5 < age < 6, "a second or so past it, because pings notice"
     say("two")
     with gateway.stream("/events/public:news/", last_event_id=stream.last_event_id) as stream:
         assert published(stream.until(is_("two"))) == ["two"]
@@ -176,7 +176,7 @@ def test_whoever_may_not_read_any_more_is_shown_out(project: Make, database: str
         for stream in streams[:3]:
             events = stream.rest(timeout=5)
             assert [(event.type, event.json) for event in events] == [("bye", {"reason": "signed_out"})]
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 5
         for person in people:
             say("later", to=person)
         say("later")

@@ -33,7 +33,7 @@ def test_two_gateways_deliver_everything_and_either_may_die(project: Make, datab
         began = time.monotonic()
         say(*range(50, 60))
         assert published(second.until(is_(59), timeout=5)) == list(range(50, 60))
-        assert time.monotonic() - began < 2.5, "within a poll interval or two"
+        assert time.monotonic() - began < 4, "within a poll interval or two"
         revived = one.serve()
         gateways[1].kill()
         with revived.stream(NEWS, last_event_id=second.last_event_id) as third:

@@ -185,7 +185,7 @@ def test_many_stopped_readers_cost_little_and_hold_up_nobody(project: Make, star
                     began = time.monotonic()
                     say(payload)
                     reader.until(is_(payload))
-                    assert time.monotonic() - began < 2
+                    assert time.monotonic() - began < 5
     finally:
         for stream in stopped:
             stream.close()
