@@ -7,8 +7,7 @@ TaskbellError
 │       └── PayloadTooLarge
 ├── PublicError                      raise it in a task: its text is shown to the owner
 ├── InvalidCursor (ValueError)       text that is no cursor of ours
-├── WakeupUnavailable                a wakeup that cannot ring or listen right now
-└── ShimMismatch                     an ASGI server whose internals the detach shim does not know
+└── WakeupUnavailable                a wakeup that cannot ring or listen right now
 """
 
 
@@ -49,7 +48,3 @@ class InvalidCursor(TaskbellError, ValueError):
 
 class WakeupUnavailable(TaskbellError):
     """The wakeup cannot be reached; events still arrive within POLL seconds."""
-
-
-class ShimMismatch(TaskbellError):
-    """The installed uvicorn is not one that Taskbell's stream protocol was tested with."""

@@ -33,6 +33,11 @@ POLICY = (
 )
 
 
+def blank(request: HttpRequest) -> HttpResponse:
+    """A page for the browser's own EventSource, with nothing of ours in it."""
+    return HttpResponse("<!doctype html><meta charset=utf-8><title>page</title><link rel=icon href='data:,'>")
+
+
 def page(request: HttpRequest) -> HttpResponse:
     asked = {key: request.GET.get(key, "") for key in ("run", "runs")}
     asked |= {"lang": request.GET.get("lang", "en"), "scheme": request.GET.get("scheme", "light")}

@@ -4,6 +4,7 @@ from django.urls import include, path
 from tests.browser import pages
 
 urlpatterns = [
+    path("", pages.blank),
     path("events/", include("taskbell.urls.events")),
     path("taskbell/", include("taskbell.urls.api")),
     path("static/<path:path>", serve, {"insecure": True}),

@@ -1,7 +1,7 @@
 """From `publish` to a reader, on every database: what the store promises without any process around it."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -10,7 +10,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser, Group
-from django.db import OperationalError, connection, connections, transaction
+from django.db import DataError, OperationalError, ProgrammingError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
@@ -19,6 +19,7 @@ from taskbell import apublish, publish, publish_many
 from taskbell.exceptions import InvalidChannel, InvalidEvent, InvalidPayload
 from taskbell.ground.cursor import NONCE_AT_ZERO, Cursor
 from taskbell.models import Log, LogHead, Outbox, Recipient
+from taskbell.store.folds import Numbered
 from taskbell.store.head import create_head, new_epoch, read_head
 from taskbell.store.log import LogRow, Lost, Page, place_of_head, read_after, tail
 from taskbell.store.outbox import BATCH_ROWS
@@ -375,7 +376,7 @@ class TestFolds:
     def test_log_and_tables_of_a_fold_are_one(self, ticker: Ticker) -> None:
         """A tick that fails at its very end leaves nothing of what the folds wrote."""
 
-        class Interrupted(Exception):
+        class Interrupted(BaseException):
             pass
 
         def write(row: Outbox, using: str) -> list[Any]:
@@ -396,6 +397,37 @@ class TestFolds:
             patch.undo()
             assert payloads(moved(ticker)) == [1]
         assert Recipient.objects.count() == 1
+
+    def test_a_row_that_its_fold_cannot_write_is_set_aside_alone(
+        self, ticker: Ticker, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def refuse(entries: Sequence[Numbered], using: str) -> None:
+            if any(one.entry.payload == "7" for one in entries):
+                raise DataError("too long for its column")
+
+        with folding("proof", lambda row, using: [entry(row)]) as fold, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fold, "numbered", refuse)
+            for number in range(10):
+                fact("proof", number)
+            told: list[object] = []
+            for _ in range(30):
+                told += payloads(moved(ticker))
+        assert told == [0, 1, 2, 3, 4, 5, 6, 8, 9]
+        assert Outbox.objects.get().payload == "7"
+        assert Outbox.objects.get().failed_at is not None
+        assert (ticker.failed, read_head(ALIAS).seq) == (1, 9)
+        assert "is set aside" in caplog.text
+
+    def test_a_database_in_trouble_sets_nothing_aside(self, ticker: Ticker) -> None:
+        def no_table(entries: object, using: str) -> None:
+            raise ProgrammingError("relation does not exist")
+
+        with folding("proof", lambda row, using: [entry(row)]) as fold, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fold, "numbered", no_table)
+            fact("proof", 1)
+            with pytest.raises(ProgrammingError):
+                ticker.tick()
+        assert Outbox.objects.get().failed_at is None
 
 
 class TestPeople:

@@ -176,5 +176,5 @@ def test_without_any_wakeup_events_arrive_within_the_poll_interval(project: Make
             say(number)
             stream.until(is_(number), timeout=5)
             waited.append(time.monotonic() - began)
-    assert max(waited) < 1.5, "POLL and a slow machine"
+    assert max(waited) < 2.5, "POLL, and a busy machine"
     assert max(waited) > 0.05, "nobody woke it"

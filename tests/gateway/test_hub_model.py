@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from taskbell.gateway import audience
 from taskbell.gateway import hub as hub_module
 from taskbell.gateway.hub import Hub
 from taskbell.gateway.life import Life
@@ -258,7 +259,9 @@ class World:
 def small_steps() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hub_module, "SLICE", 2)
+        # Both know it by name.
         patch.setattr(hub_module, "PULL_BYTES", 2 * FRAME_BYTES)
+        patch.setattr(audience, "PULL_BYTES", 2 * FRAME_BYTES)
         yield
 
 

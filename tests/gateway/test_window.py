@@ -118,12 +118,12 @@ def test_it_agrees_with_a_plain_list(
     assert held == frames[len(frames) - len(held) :], "the newest ones, without a gap"
     assert len(held) <= 1 or sum(len(frame.data) + FRAME_OVERHEAD for frame in held) <= limit
 
-    newest = {frame.latest_key: frame.seq for frame in held}
+    newest = {(frame.channel, frame.latest_key): frame.seq for frame in held}
     expected = [
         frame
         for frame in held
         if frame.channel in channels and frame.seq > after
-        if frame.latest_key is None or newest[frame.latest_key] == frame.seq
+        if frame.latest_key is None or newest[frame.channel, frame.latest_key] == frame.seq
     ]
     assert window.after(after, channels) == expected
     covered = bool(held) and held[0].seq - 1 <= after <= held[-1].seq

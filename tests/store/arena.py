@@ -28,8 +28,8 @@ STARTING = 30.0
 FROZEN = 2.5
 # Everything is in the log this soon after the last writer ended.
 IN_TIME = 10.0
-# A restored history lacks this many of the newest events.
-REWOUND = 50
+# A restored history lacks this many of the newest events that every reader has.
+REWOUND = 20
 
 Disturbance = Callable[["Arena"], None]
 
@@ -81,9 +81,9 @@ class Arena:
         create_head(ALIAS)
         for number in range(PEOPLE):
             self.project.person(f"person-{number}")
-        self.writers = [self._start("write") for _ in range(2)]
-        self.tickers = [self._start("tick") for _ in range(3)]
-        self.readers = self._start("read")
+        self.writers = [self.start("write") for _ in range(2)]
+        self.tickers = [self.start("tick") for _ in range(3)]
+        self.readers = self.start("read")
         everyone = 2 * WRITERS + len(self.tickers) + READERS
         _within(STARTING, lambda: len(list(Path(self.plan.folder).iterdir())) == everyone or None)
         stop_at = time.monotonic() + self.seconds
@@ -100,7 +100,7 @@ class Arena:
             process.destroy()
         return verdict
 
-    def _start(self, role: str) -> Process:
+    def start(self, role: str) -> Process:
         self._started += 1
         return self.project.python("-m", "tests.store.roles", role, str(self._started), self.plan.text())
 
@@ -165,7 +165,7 @@ class Arena:
         self.idle()
         chosen = self.random.randrange(3)
         self.tickers[chosen].destroy()
-        self.tickers[chosen] = self._start("tick")
+        self.tickers[chosen] = self.start("tick")
         self.counts["killed tickers"] += 1
 
     def freeze_a_ticker(self) -> None:
@@ -184,23 +184,30 @@ class Arena:
     def kill_writers(self) -> None:
         """Kill half of the writers, in the middle of whatever they do; others take their place."""
         self.writers[0].destroy()
-        self.writers[0] = self._start("write")
+        self.writers[0] = self.start("write")
         self.counts["killed writers"] += WRITERS
 
     def restore(self) -> None:
         """Put back the history as it was a moment ago, and let readers look only when the numbers have grown again."""
         if self.restored_at:
             return self.idle()
-        self._wait_for(2 * REWOUND)
+        _within(IN_TIME, lambda: min(self._places()) > 2 * REWOUND or None)
         self.readers.pause()
+        places = self._places()
+        kept = max(0, min(places) - REWOUND)
         with transaction.atomic():
-            head = LogHead.objects.select_for_update().get()
-            Log.objects.filter(seq__gt=head.seq - REWOUND).delete()
-            LogHead.objects.update(seq=head.seq - REWOUND)
+            LogHead.objects.select_for_update().get()
+            Log.objects.filter(seq__gt=kept).delete()
+            LogHead.objects.update(seq=kept)
             self.restored_at = time.monotonic_ns()
-        self._wait_for(head.seq + REWOUND)
+        self._wait_for(max(places) + REWOUND)
         self.readers.resume()
         return None
+
+    def _places(self) -> list[int]:
+        """Return where the readers stand."""
+        sheets = [sheet.read_text().split("\n") for sheet in Path(self.plan.folder).glob("reader-*")]
+        return [int(sheet[-2].split()[1]) if len(sheet) > 1 else 0 for sheet in sheets]
 
     def _wait_for(self, seq: int) -> None:
         _within(IN_TIME, lambda: ((head := read_head(ALIAS)) is not None and head.seq >= seq) or None)

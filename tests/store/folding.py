@@ -7,7 +7,7 @@ from typing import Any
 
 from taskbell.models import Outbox
 from taskbell.store import folds
-from taskbell.store.folds import Entry, Fold
+from taskbell.store.folds import Entry, Fold, Numbered
 from taskbell.store.outbox import insert
 
 Step = Callable[[Outbox, str], list[Entry]]
@@ -35,8 +35,8 @@ class Recording(Fold):
         self.batches.append([row.id for row in rows])
         return [made for row in rows for made in self.step(row, using)]
 
-    def numbered(self, entries: Sequence[tuple[int, Entry]], using: str) -> None:
-        self.told.append([(seq, json.loads(made.payload)) for seq, made in entries])
+    def numbered(self, entries: Sequence[Numbered], using: str) -> None:
+        self.told.append([(one.seq, json.loads(one.entry.payload)) for one in entries])
 
 
 @contextmanager
@@ -52,6 +52,6 @@ def folding(kind: str, step: Step = as_event) -> Iterator[Recording]:
 
 def fact(kind: str, payload: Any, **fields: Any) -> Outbox:
     """Put a fact into the outbox, for the channel `public:facts` unless another is named."""
-    row = Outbox(kind=kind, payload=json.dumps(payload), type="fact", **{"channel": "public:facts"} | fields)
+    row = Outbox(kind=kind, payload=json.dumps(payload), **{"channel": "public:facts", "type": "fact"} | fields)
     insert([row])
     return row

@@ -27,8 +27,11 @@ class Genuine:
 
     def end(self, alias: str) -> int | None:
         """Return the number after which nothing more will come, None while rows still wait."""
+        # In this order: the head of a moment before would be below what was moved since.
+        if Outbox.objects.using(alias).exists():
+            return None
         head = read_head(alias)
-        return None if head is None or Outbox.objects.using(alias).exists() else head.seq
+        return head.seq if head else None
 
     def history(self, alias: str) -> list[LogRow]:
         return [LogRow(*row) for row in Log.objects.using(alias).order_by("seq").values_list(*LogRow._fields)]
@@ -71,10 +74,10 @@ class HorizonWithIdCursor(PagingByOutboxId):
 
 
 class UnlockedTicker(Ticker):
-    def _in_one_statement(self, ids: list[int], more: bool) -> Moved | None:
-        return self._in_steps(ids, more)
+    def _plainly(self, ids: list[int], more: bool) -> Moved | None:
+        return self._with_folds(ids, more)
 
-    def _in_steps(self, ids: list[int], more: bool) -> Moved | None:
+    def _with_folds(self, ids: list[int], more: bool) -> Moved | None:
         sifted = sift(ids, self.alias)
         with transaction.atomic(using=self.alias):
             heads = LogHead.objects.using(self.alias).filter(one=1).select_for_update()
@@ -97,15 +100,15 @@ class NoHoles(AboveLowWater):
         super().restart()
         self._full_scan_at = inf
 
-    def _learn(self, seen: Collection[int]) -> None:
-        super()._learn(seen)
+    def _learn(self, seen: Collection[int], *, whole: bool) -> None:
+        super()._learn(seen, whole=whole)
         self.holes = {}
 
 
 class LowTicker(Ticker):
-    def __init__(self, alias: str) -> None:
+    def __init__(self, alias: str | None = None) -> None:
         super().__init__(alias)
-        self._waiting = NoHoles(alias)
+        self._waiting = NoHoles(self.alias)
 
 
 class LowWaterWithoutHoles(Genuine):

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import django
@@ -22,6 +23,8 @@ from tests.store.plan import ALIAS, END, PEOPLE, READERS, STOP, WRITERS, Plan
 
 FACT = "proof"
 BETWEEN_TICKS = signal.SIGUSR1
+# Facts of these types stop or end the first ticker that folds them, in the middle of its transaction.
+FAILPOINTS = {"freeze": signal.SIGSTOP, "die": signal.SIGKILL}
 # A ticker that does not lead looks this often: as gateways do every POLL seconds.
 PATIENCE = 1.0
 
@@ -146,10 +149,13 @@ def tick(plan: Plan, number: int) -> None:
     class Facts(Fold):
         def fold(self, rows: Sequence[Any], using: str) -> list[Entry]:
             time.sleep(dice.random() * 0.002)  # a door for signals, in the middle of the transaction
+            for row in rows:
+                if row.type in FAILPOINTS and _first(plan.file(row.type)):
+                    os.kill(os.getpid(), FAILPOINTS[row.type])
             return [
                 Entry(at=row.id, type=row.type, payload=row.payload, channel=row.channel)
                 for row in rows
-                if row.type == "fact"
+                if row.type != "nothing"
             ]
 
     asked_to_freeze = threading.Event()
@@ -229,6 +235,15 @@ class Reader:
 def read(plan: Plan, number: int) -> None:
     """Read what there is until its end."""
     _in_threads([Reader(plan, f"reader-{number}-{n}").run for n in range(READERS)])
+
+
+def _first(mark: Path) -> bool:
+    """Tell whether nobody was here before."""
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _in_threads(work: Sequence[Callable[[], None]]) -> None:

@@ -91,6 +91,18 @@ def test_it_starts_from_the_lowest_id(low: AboveLowWater) -> None:
     assert low.read(2) == (ids[:2], True)
 
 
+def test_a_read_that_was_cut_short_settles_nothing(low: AboveLowWater, session: Callable[[], Session]) -> None:
+    """Late rows may fill a whole batch, before it comes to what was seen first."""
+    late = session()
+    below = [late.insert() for _ in range(8)]
+    first = publish()
+    assert low.read(3) == (first, True)
+    late.commit()
+    assert [take(low, 3) for _ in range(3)] == [below[:3], below[3:6], [*below[6:], *first]]
+    assert take(low, 3) == []
+    assert low.settled
+
+
 def test_it_knows_which_are_plain_events(low: AboveLowWater) -> None:
     publish()
     Outbox.objects.create(kind="event", user_key="7", type="m", payload="1")
@@ -325,5 +337,18 @@ def test_transactions_left_behind_stop_nobody(
         assert set(low.holes) == {held}
         with psycopg.connect(address, autocommit=True) as admin:
             admin.execute("commit prepared 'here'")
-        assert take(low) == [held]
+            assert take(low) == [held]
+            assert low.settled
+            # One that is seen open, and prepared only then, changes its name in pg_locks.
+            renamed = prepared.insert()
+            publish()
+            take(low)
+            prepared.execute("prepare transaction 'renamed'")
+            for _ in range(5):
+                take(low)
+            assert set(low.holes) == {renamed}
+            admin.execute("commit prepared 'renamed'")
+            assert take(low) == [renamed]
+            take(low)
         assert low.settled
+        assert not low.holes

@@ -23,7 +23,7 @@ from tests.wakeups.holes import HOLES
 from tests.wakeups.sides import ALIAS, SOON, database, eventually, settle, wakeup
 
 # What a commit may take on two busy cores; a ring that hangs takes a second and more.
-COMMIT = 0.25
+COMMIT = 0.75
 
 
 @pytest.fixture(autouse=True)

@@ -121,6 +121,7 @@ class Gateway:
             except Exception:
                 logger.exception("The background loop %r failed; it goes on.", background.name)
                 release_all()
+        release_all()
 
     def _listen_for_end(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin the drain on SIGTERM ourselves: servers tell an app only after all its streams are gone, or never."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from taskbell.conf import current
+from taskbell.gateway.audience import PULL_BYTES, Audience, Job, join, take
 from taskbell.gateway.window import Frame, Window
 from taskbell.gateway.wire import LIVE, Stream
 from taskbell.ground import sse
@@ -19,11 +20,6 @@ from taskbell.ground.sse import ByeReason, ResetReason
 
 # A write to a socket costs 5 to 10 µs: a slice holds the loop for about 2 ms.
 SLICE: Final = 250
-# What a behind stream is handed at a time, and so the most that waits in its buffer (one event may be as long).
-PULL_BYTES: Final = 64 * 1024
-
-# What a fan-out does for one stream: write these bytes, or, for None, let it pull them piece by piece.
-Job = tuple[Stream, bytes | None]
 
 logger = logging.getLogger("taskbell")
 
@@ -45,10 +41,10 @@ class Hub:
         self.ask_log = ask_log
         self.on_leave = on_leave
         self.position: Cursor | None = None
+        self.audience = Audience()
         self.streams: set[Stream] = set()
         self.behind: dict[Stream, tuple[int, float]] = {}
         self.delivered = 0
-        self._subscribers: dict[str, set[Stream]] = {}
         self.pending: deque[Sequence[Frame] | Rewritten] = deque()
         self._jobs: list[Job] = []
         self._before = 0
@@ -105,8 +101,7 @@ class Hub:
         """Let a stream in: live from here, with a `reset`, or behind after a cursor that it holds."""
         assert self.position is not None
         self.streams.add(stream)
-        for channel in stream.channels:
-            self._subscribers.setdefault(channel, set()).add(stream)
+        self.audience.add(stream)
         reset = reset or (self._doubt(stream, after) if after else None)
         if reset is not None:
             stream.write(sse.OPENING + sse.reset(self.position, reset) + sse.ping(self.position))
@@ -175,11 +170,7 @@ class Hub:
         """Forget a stream whose connection is gone."""
         self.streams.discard(stream)
         self.behind.pop(stream, None)
-        for channel in stream.channels:
-            if (streams := self._subscribers.get(channel)) is not None:
-                streams.discard(stream)
-                if not streams:
-                    del self._subscribers[channel]
+        self.audience.remove(stream)
         self.on_leave(stream)
 
     def ping(self, stream: Stream) -> None:
@@ -244,30 +235,8 @@ class Hub:
         self.window.add(frames)
         self._before = self.position.seq
         self.position = Cursor(self.position.log_id, frames[-1].seq, frames[-1].nonce)
-        self._jobs = self._jobs_for(frames)
+        self._jobs = self.audience.jobs_for(frames)
         self._tell_waiting()
-
-    def _jobs_for(self, frames: Sequence[Frame]) -> list[Job]:
-        """Return one job for each live stream that a frame concerns."""
-        by_channel: dict[str, list[Frame]] = {}
-        for frame in frames:
-            if frame.channel in self._subscribers:
-                by_channel.setdefault(frame.channel, []).append(frame)
-        jobs: list[Job] = []
-        several: dict[Stream, list[Frame]] = {}
-        for channel, own in by_channel.items():
-            data = _join_or_pull(own)
-            for stream in self._subscribers[channel]:
-                if stream.place != LIVE:
-                    continue
-                if len(stream.channels) == 1:
-                    jobs.append((stream, data))
-                else:
-                    several.setdefault(stream, []).extend(own)
-        for stream, own in several.items():
-            own.sort(key=lambda frame: frame.seq)
-            jobs.append((stream, _join_or_pull(own)))
-        return jobs
 
     def _forget_history(self, rewritten: Rewritten) -> list[Job]:
         self.window.clear()
@@ -289,17 +258,14 @@ class Hub:
 
     def _pull(self, stream: Stream) -> None:
         frames = self.window.after(stream.place, stream.channels)
-        taken, size = 0, 0
-        while taken < len(frames) and (taken == 0 or size + len(frames[taken].data) <= PULL_BYTES):
-            size += len(frames[taken].data)
-            taken += 1
-        data = _join(frames[:taken])
-        if taken == len(frames):
+        taken = take(frames, PULL_BYTES)
+        data = join(taken)
+        if len(taken) == len(frames):
             self._go_live(stream)
             if data:
                 stream.write(data)
         else:
-            stream.place = frames[taken - 1].seq
+            stream.place = taken[-1].seq
             self._write_behind(stream, data)
 
     def _write_behind(self, stream: Stream, data: bytes) -> None:
@@ -311,13 +277,3 @@ class Hub:
     def _tell_waiting(self) -> None:
         self._moved.set()
         self._moved = asyncio.Event()
-
-
-def _join_or_pull(frames: Sequence[Frame]) -> bytes | None:
-    """Return one write of all frames, None where it would be more than a stream may have in its buffer."""
-    small = len(frames) == 1 or sum(len(frame.data) for frame in frames) <= PULL_BYTES
-    return _join(frames) if small else None
-
-
-def _join(frames: Sequence[Frame]) -> bytes:
-    return b"".join([frame.data for frame in frames])

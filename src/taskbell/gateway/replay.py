@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from taskbell.conf import current
-from taskbell.gateway.hub import PULL_BYTES, Hub
+from taskbell.gateway.audience import PULL_BYTES
+from taskbell.gateway.hub import Hub
 from taskbell.gateway.pool import Pool
 from taskbell.gateway.window import Frame
 from taskbell.gateway.wire import Stream

@@ -103,6 +103,8 @@ def _single_headers(scope: dict[str, Any]) -> dict[bytes, bytes]:
 def _check_framing(scope: dict[str, Any], headers: dict[bytes, bytes]) -> None:
     if scope["method"] != "GET":
         raise Rejected(405, "Streams are read with GET.")
+    if scope.get("http_version") == "0.9":  # it has no headers, so nothing about it can be checked
+        raise Rejected(400, "HTTP/0.9 is too old.")
     if headers.get(b"content-length", b"0") != b"0":
         raise Rejected(400, "A stream request has no body.")
     for name in (b"transfer-encoding", b"upgrade", b"expect"):

@@ -7,71 +7,72 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='LogHead',
+            name="LogHead",
             fields=[
-                ('one', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
-                ('seq', models.BigIntegerField(default=0)),
-                ('floor', models.BigIntegerField(default=1)),
-                ('log_id', models.CharField(max_length=16)),
+                ("one", models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("seq", models.BigIntegerField(default=0)),
+                ("floor", models.BigIntegerField(default=1)),
+                ("log_id", models.CharField(max_length=16)),
             ],
             options={
-                'db_table': 'taskbell_log_head',
+                "db_table": "taskbell_log_head",
             },
         ),
         migrations.CreateModel(
-            name='Recipient',
+            name="Recipient",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('user_key', models.CharField(max_length=128, unique=True)),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("user_key", models.CharField(max_length=128, unique=True)),
             ],
             options={
-                'db_table': 'taskbell_recipient',
+                "db_table": "taskbell_recipient",
             },
         ),
         migrations.CreateModel(
-            name='Log',
+            name="Log",
             fields=[
-                ('seq', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('nonce', models.CharField(max_length=16)),
-                ('channel', models.CharField(max_length=128, null=True)),
-                ('type', models.CharField(max_length=64)),
-                ('payload', models.TextField()),
-                ('latest_key', models.CharField(max_length=128, null=True)),
-                ('sequenced_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ("seq", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("nonce", models.CharField(max_length=16)),
+                ("channel", models.CharField(max_length=128, null=True)),
+                ("type", models.CharField(max_length=64)),
+                ("payload", models.TextField()),
+                ("latest_key", models.CharField(max_length=128, null=True)),
+                ("sequenced_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
-                'verbose_name_plural': 'log',
-                'db_table': 'taskbell_log',
-                'indexes': [models.Index(fields=['channel', 'seq'], name='taskbell_log_channel')],
+                "verbose_name_plural": "log",
+                "db_table": "taskbell_log",
+                "indexes": [models.Index(fields=["channel", "seq"], name="taskbell_log_channel")],
             },
         ),
         migrations.CreateModel(
-            name='Outbox',
+            name="Outbox",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('kind', models.CharField(max_length=32)),
-                ('channel', models.CharField(max_length=128, null=True)),
-                ('user_key', models.CharField(max_length=128, null=True)),
-                ('type', models.CharField(max_length=64)),
-                ('payload', models.TextField()),
-                ('latest_key', models.CharField(max_length=128, null=True)),
-                ('run_key', models.CharField(max_length=128, null=True)),
-                ('task_id', models.CharField(max_length=255, null=True)),
-                ('failed_at', models.DateTimeField(null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("kind", models.CharField(max_length=32)),
+                ("channel", models.CharField(max_length=128, null=True)),
+                ("user_key", models.CharField(max_length=128, null=True)),
+                ("type", models.CharField(max_length=64)),
+                ("payload", models.TextField()),
+                ("latest_key", models.CharField(max_length=128, null=True)),
+                ("run_key", models.CharField(max_length=128, null=True)),
+                ("task_id", models.CharField(max_length=255, null=True)),
+                ("failed_at", models.DateTimeField(null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
-                'verbose_name_plural': 'outbox',
-                'db_table': 'taskbell_outbox',
-                'indexes': [models.Index(fields=['run_key'], name='taskbell_outbox_run'), models.Index(fields=['task_id'], name='taskbell_outbox_task')],
+                "verbose_name_plural": "outbox",
+                "db_table": "taskbell_outbox",
+                "indexes": [
+                    models.Index(fields=["run_key"], name="taskbell_outbox_run"),
+                    models.Index(fields=["task_id"], name="taskbell_outbox_task"),
+                ],
             },
         ),
     ]

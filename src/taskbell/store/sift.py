@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from taskbell.models import Outbox
@@ -21,6 +21,14 @@ ACCOUNT_WAIT: Final = timedelta(seconds=60)
 logger = logging.getLogger("taskbell")
 
 
+class FoldRefused(Exception):
+    """A fold cannot write what one of these rows became."""
+
+    def __init__(self, rows: Sequence[int]) -> None:
+        super().__init__(self.__doc__)
+        self.rows = rows
+
+
 @dataclass(slots=True)
 class Sifted:
     """A batch taken apart: `entries` with their channels in outbox order, and ids by what becomes of the rows."""
@@ -30,6 +38,7 @@ class Sifted:
     kept: list[int] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)
     dropped: int = 0
+    rows: list[int] = field(default_factory=list)
     _folds: list[tuple[Fold, list[Entry]]] = field(default_factory=list)
 
     def tell_folds(self, first_seq: int, using: str) -> None:
@@ -39,13 +48,21 @@ class Sifted:
             for seq, (entry, channel) in enumerate(self.entries, start=first_seq)
         }
         for fold, entries in self._folds:
-            fold.numbered([numbered[id(entry)] for entry in entries if id(entry) in numbered], using)
+            told = [numbered[id(entry)] for entry in entries if id(entry) in numbered]
+            try:
+                fold.numbered(told, using)
+            except (DatabaseError, InterfaceError) as error:
+                if not isinstance(error, DataError | IntegrityError):
+                    raise  # the database's trouble, not a row's
+                raise FoldRefused(self.rows) from error
+            except Exception as error:
+                raise FoldRefused(self.rows) from error
 
 
 def sift(ids: Sequence[int], using: str) -> Sifted:
     """Read the rows and decide; called under the head's lock."""
     rows = list(Outbox.objects.using(using).filter(id__in=ids, failed_at=None).order_by("id"))
-    sifted = Sifted()
+    sifted = Sifted(rows=[row.id for row in rows])
     entries = [_entry(row) for row in rows if row.kind == EVENT]
     entries += _fold_facts([row for row in rows if row.kind != EVENT], using, sifted)
     entries.sort(key=lambda entry: entry.at)

@@ -1,5 +1,6 @@
 """The tick: committed outbox rows become numbered log rows, in one short transaction under the head's lock."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from taskbell.models import LogHead, Outbox
 from taskbell.store import plain
 from taskbell.store.head import ONE, Head, lock_head, read_head
 from taskbell.store.log import LogRow, append
-from taskbell.store.sift import Sifted, sift
+from taskbell.store.sift import FoldRefused, Sifted, sift
 from taskbell.store.waiting import waiting_on
 from taskbell.store.write_lock import write_transaction
 
@@ -24,6 +25,8 @@ BATCH_ROWS: Final = 1_000
 KEEP_SECONDS: Final = 1.0
 # A ticker that is stopped inside its transaction loses it, and with it the head's lock, after this long.
 IDLE_IN_TRANSACTION: Final = timedelta(seconds=2)
+
+logger = logging.getLogger("taskbell")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,17 @@ class Ticker:
         self._waiting = waiting_on(self.alias)
         self._left_at: tuple[str, int] | None = None
         self._kept: dict[int, float] = {}
+        self._batch = BATCH_ROWS
 
     def tick(self) -> Answer:
         """Number what waits and answer `Moved`, `Busy` or `NoHead`; after a database error it starts afresh."""
         try:
             answer = self._tick()
+            self._batch = BATCH_ROWS
+        except FoldRefused as refused:
+            self._waiting.restart()
+            self._narrow(refused)
+            return Moved(more=True)
         except BaseException:
             self._waiting.restart()
             raise
@@ -75,11 +84,11 @@ class Ticker:
         return answer
 
     def _tick(self) -> Answer:
-        ids, are_plain = self._waiting.read(BATCH_ROWS, self._kept)
+        ids, are_plain = self._waiting.read(self._batch, self._kept)
         # All or nothing: a kept row goes before what its person was sent later.
         if all(self._kept.get(id, 0) > self._clock() for id in ids):
             return Moved()
-        more = len(ids) - len(self._kept) >= BATCH_ROWS
+        more = len(ids) - len(self._kept) >= self._batch
         moved = self._plainly(ids, more) if are_plain else self._with_folds(ids, more)
         if moved is not None:
             return moved
@@ -116,6 +125,16 @@ class Ticker:
             LogHead.objects.using(self.alias).filter(one=ONE).update(seq=rows[-1].seq)
             sifted.tell_folds(head.seq + 1, self.alias)
         return rows
+
+    def _narrow(self, refused: FoldRefused) -> None:
+        """Halve the batch until the row that its fold cannot write stands alone, and set that one aside."""
+        if len(refused.rows) > 1:
+            self._batch = max(1, self._batch // 2)
+            return
+        logger.error("Outbox row %s is set aside: %s", refused.rows[0], refused, exc_info=refused.__cause__)
+        Outbox.objects.using(self.alias).filter(id__in=refused.rows).update(failed_at=timezone.now())
+        self.failed += 1
+        self._batch = BATCH_ROWS
 
     def _remember(self, sifted: Sifted) -> None:
         self.failed += len(sifted.failed)

@@ -1,8 +1,9 @@
 """Rings after commits, on one thread per process: a commit sets a flag and is done.
 
-The thread is a daemon, so the end of a process waits for no server; the gateway's poll interval covers such rings.
+The thread is a daemon: the end of a process waits a moment for the last ring, and not for a server that hangs.
 """
 
+import atexit
 import os
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -21,6 +22,8 @@ GAP: Final = 0.05
 # Connections of processes that publish seldom are not kept. PostgreSQL gives the last session 5 s to leave before
 # DROP DATABASE fails, so a test database can be dropped after a test that published.
 IDLE: Final = 2.0
+# A ring takes a few milliseconds with its connection; this is what a server that hangs may cost the end of a process.
+LAST_RING: Final = 0.3
 
 
 def ring_soon(alias: str) -> None:
@@ -44,6 +47,12 @@ class Bell:
         """Begin anew with another thread; the old one ends when it is done."""
         self._due.put(None)
         self.renew_in_child()
+
+    def finish(self) -> None:
+        """Let the last ring out, for at most LAST_RING; a command that publishes and ends would ring for nobody."""
+        if self._thread is not None:
+            self._due.put(None)
+            self._thread.join(LAST_RING)
 
     def renew_in_child(self) -> None:
         """Begin anew after a fork, where threads are gone and locks may be held for ever.
@@ -155,4 +164,5 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
 
 _bell = Bell()
 os.register_at_fork(after_in_child=_bell.renew_in_child)
+atexit.register(_bell.finish)
 setting_changed.connect(_forget, dispatch_uid="taskbell.wakeups.bell")

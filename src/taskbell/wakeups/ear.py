@@ -45,6 +45,8 @@ class Ear(Listener):
         rang = self._rang.wait(timeout)
         # Whatever rings from here on is after the caller's next look or makes the next call True.
         self._rang.clear()
+        if self._closed.is_set():
+            self._rang.set()
         return rang
 
     def close(self) -> None:
