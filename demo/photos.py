@@ -12,7 +12,7 @@ from typing import IO, Final
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.urls import reverse
-from PIL import Image, ImageChops, ImageFilter, ImageOps
+from PIL import Image, ImageChops, ImageEnhance, ImageFilter, ImageOps
 
 from taskbell import PublicError
 
@@ -22,6 +22,7 @@ MOST_BYTES: Final = 20 * 1024 * 1024
 MOST_PIXELS: Final = 50_000_000
 # Enough for every look; what comes after works on this.
 WORKING_SIZE: Final = (960, 960)
+SMALL: Final = (240, 240)
 # Pictures of one photo are made in a blink. A demo is for watching.
 LEAST_SECONDS: Final = 0.15
 MOST_ALBUMS: Final = 8
@@ -72,12 +73,18 @@ class Picture:
     look: str
 
     def make(self) -> dict[str, str]:
-        """Make it, and return where the page finds it and what it is called."""
+        """Make it, large and small, and return where the page finds both and what it is called."""
         started = time.monotonic()
-        name = f"{self.photo.stem}-{self.look.lower()}.webp"
-        LOOKS[self.look](_open(self.photo)).save(self.album / name, quality=82)
+        large = LOOKS[self.look](_open(self.photo))
+        made = {"name": self.look, "url": self._save(large, "large")}
+        made["small"] = self._save(ImageOps.fit(large, SMALL), "small")
         time.sleep(max(0, LEAST_SECONDS - (time.monotonic() - started)))
-        return {"url": reverse("picture", args=[self.album.name, name]), "name": self.look}
+        return made
+
+    def _save(self, image: Image.Image, size: str) -> str:
+        name = f"{self.photo.stem}-{self.look.lower()}-{size}.webp"
+        image.save(self.album / name, quality=82)
+        return reverse("picture", args=[self.album.name, name])
 
 
 def todo(album: str) -> list[Picture]:
@@ -105,16 +112,16 @@ def _open(path: Path) -> Image.Image:
     return photo
 
 
-def _small(photo: Image.Image) -> Image.Image:
-    return ImageOps.contain(photo, (320, 320))
+def _as_it_is(photo: Image.Image) -> Image.Image:
+    return photo
 
 
-def _square(photo: Image.Image) -> Image.Image:
-    return ImageOps.fit(photo, (480, 480))
+def _vivid(photo: Image.Image) -> Image.Image:
+    return ImageEnhance.Color(ImageEnhance.Contrast(photo).enhance(1.1)).enhance(1.45)
 
 
 def _mono(photo: Image.Image) -> Image.Image:
-    return ImageOps.autocontrast(ImageOps.grayscale(photo), cutoff=1)
+    return ImageOps.autocontrast(ImageOps.grayscale(photo))
 
 
 def _sepia(photo: Image.Image) -> Image.Image:
@@ -126,13 +133,15 @@ def _dream(photo: Image.Image) -> Image.Image:
 
 
 def _ink(photo: Image.Image) -> Image.Image:
-    edges = ImageOps.grayscale(photo.filter(ImageFilter.SMOOTH_MORE)).filter(ImageFilter.CONTOUR)
-    return ImageOps.colorize(ImageOps.autocontrast(edges, cutoff=2), "#16324f", "#fdfbf5")
+    edges = ImageOps.grayscale(photo).filter(ImageFilter.SMOOTH_MORE).filter(ImageFilter.FIND_EDGES)
+    # The steps of a smooth sky are no lines. What is left is drawn with a broader pen.
+    lines = edges.point(lambda value: 255 - min(255, max(0, value - 8) * 14)).filter(ImageFilter.MinFilter(3))
+    return ImageOps.colorize(lines.filter(ImageFilter.SMOOTH), "#16324f", "#fdfbf5")
 
 
 LOOKS: Final[dict[str, Look]] = {
-    "Small": _small,
-    "Square": _square,
+    "Plain": _as_it_is,
+    "Vivid": _vivid,
     "Mono": _mono,
     "Sepia": _sepia,
     "Dream": _dream,
@@ -143,7 +152,7 @@ LOOKS: Final[dict[str, Look]] = {
 class PictureName:
     """The names that pictures have, in a path: no photo as it was uploaded, and nothing outside the album."""
 
-    regex = rf"photo[0-9]*-(?:{'|'.join(look.lower() for look in LOOKS)})\.webp"
+    regex = rf"photo[0-9]*-(?:{'|'.join(look.lower() for look in LOOKS)})-(?:large|small)\.webp"
 
     def to_python(self, value: str) -> str:
         return value

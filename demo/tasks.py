@@ -4,8 +4,8 @@ import time
 
 from celery import Task, shared_task
 
-import taskbell
-from demo import photos
+from demo.photos import todo
+from taskbell import publish_result, track
 
 
 @shared_task(bind=True, max_retries=5)
@@ -18,9 +18,9 @@ def work(self: Task, seconds: float) -> float:
 @shared_task
 def make_pictures(album: str) -> None:
     made = []
-    for picture in taskbell.track(photos.todo(album), "Making pictures"):
+    for picture in track(todo(album), "Making pictures"):
         made.append(picture.make())
-    taskbell.publish_result({"pictures": made})
+    publish_result({"pictures": made})
 
 
 @shared_task

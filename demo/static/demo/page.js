@@ -34,7 +34,7 @@ function listen() {
   file.addEventListener("change", () => during(file, () => upload(file.files[0])).then(() => (file.value = "")));
   find("kill").addEventListener("click", (event) => during(event.currentTarget, killWorker));
   find("stop").addEventListener("click", (event) => during(event.currentTarget, stopServer));
-  listenForDrops(find("work"));
+  listenForDrops(find("start"));
 }
 
 /** A task that takes long, and, once it runs, kill -9 to its worker. */
@@ -161,9 +161,9 @@ function showPictures(run) {
   find("gallery").hidden = false;
 }
 
-/** @param {{ url: string, name: string }} made */
-function picture({ url, name }) {
-  const image = Object.assign(document.createElement("img"), { src: url, alt: name, decoding: "async" });
+/** @param {{ url: string, small: string, name: string }} made */
+function picture({ url, small, name }) {
+  const image = Object.assign(document.createElement("img"), { src: small, alt: name, decoding: "async" });
   const link = Object.assign(document.createElement("a"), { href: url, target: "_blank", rel: "noopener", title: name });
   link.dataset.name = name;
   link.append(image);
