@@ -239,7 +239,7 @@ class TestRuns:
         assert render("{% taskbell_runs limit=2 %}", request_of(user)).count("<taskbell-run ") == 2
 
     def test_says_that_there_is_none(self, user: User) -> None:
-        assert "<p>No tasks yet</p></taskbell-runs>" in render("{% taskbell_runs %}", request_of(user))
+        assert '<p slot="none">No tasks yet</p></taskbell-runs>' in render("{% taskbell_runs %}", request_of(user))
 
 
 @pytest.mark.parametrize(
