@@ -21,7 +21,7 @@ endef
 # With ARGS it is no failure that none of the chosen tests is a contract (pytest's exit code 5).
 NONE_IS_FINE = $(if $(ARGS),|| test $$? -eq 5)
 
-.PHONY: help install browser demo try test test-fast test-all lint types format bench clean
+.PHONY: help install browser demo try test test-fast test-all lint types format js bench clean
 
 help:
 	@echo 'make demo       press a button, see a Celery task reach its page; PORT=8001 moves it'
@@ -30,6 +30,7 @@ help:
 	@echo 'make test-fast  what to run before a commit: under a minute'
 	@echo 'make test-all   the slow ones too'
 	@echo 'make lint       ruff and mypy;  make types: mypy alone;  make format: let ruff rewrite'
+	@echo 'make js         bundle the JavaScript anew; needs node'
 	@echo 'make bench      measure'
 	@echo 'make clean      remove what these commands made'
 
@@ -84,6 +85,11 @@ types: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# For whoever changes src/taskbell/js; it needs node. The bundle is committed, so nobody else does.
+js: install
+	npm install --no-package-lock --no-audit --no-fund
+	$(BIN)/python -m tests.js.bundle
 
 bench: install
 	$(BIN)/python bench/run.py $(ARGS)

@@ -15,12 +15,21 @@ from tests.servers.project import ROOT, environment
 
 #: As the design fixes them; a change of one is a change of what people rely on.
 AGREED = {
+    "TASKS": {},
+    "OWNER": None,
+    "SIGNING_KEY": None,
     "AUTHORIZE": None,
     "AUTHENTICATE": None,
     "WAKEUP": "auto",
     "POLL": 1,
     "EVENT_AGE": 86_400,
+    "RUN_AGE": 2_592_000,
     "OUTBOX_LIMIT": 1_000_000,
+    "LEASE": 30,
+    "LATE_AFTER": 60,
+    "QUEUE_LIMIT": 86_400,
+    "PROGRESS_RATE": 4,
+    "ERROR_REFERENCE": None,
     "PING": 20,
     "STREAM_AGE": 1_800,
     "DRAIN": 20,

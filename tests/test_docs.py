@@ -25,12 +25,20 @@ from django.test import RequestFactory, override_settings
 import taskbell
 from docs.generate import renewed
 from taskbell import conf, exceptions
+from taskbell.api import DEFAULT_LIMIT
 from taskbell.checks import FILES_BESIDE_STREAMS, TAG
 from taskbell.gateway import request
 from taskbell.ground import cursor, events, sse
 from taskbell.management.commands.taskbell import VERBS, Command
+from taskbell.models import MESSAGE_LENGTH
+from taskbell.runs.failure import ERROR_LENGTH
+from taskbell.runs.here import RESULT_BYTES
+from taskbell.runs.read import MOST_RUNS
+from taskbell.runs.rows import to_json
+from taskbell.runs.states import ENDINGS, Identity, Run, State
 from taskbell.store import folds, loops
 from taskbell.store.outbox import BATCH_ROWS
+from taskbell.templatetags import taskbell as tags
 from tests.markdown import PAGES, ROOT, Example, all_examples, anchors, code, examples, links, name_of, prose, rows
 from tests.servers.sse import Parser
 
@@ -120,9 +128,8 @@ def test_the_transcript_says_what_the_demo_says() -> None:
 
 def test_the_map_names_every_module_and_no_other() -> None:
     cells = [first for first, _ in rows(ROOT / "CONTRIBUTING.md", "A map of the code")]
-    assert set(_paths(cells)) == {
-        str(path.relative_to(SOURCE)) for path in SOURCE.glob("**/*.py") if path.stat().st_size
-    }
+    modules = [*SOURCE.glob("**/*.py"), *SOURCE.glob("js/**/*.js")]
+    assert set(_paths(cells)) == {str(path.relative_to(SOURCE)) for path in modules if path.stat().st_size}
 
 
 def _paths(cells: list[str]) -> Iterator[str]:
@@ -137,7 +144,7 @@ def _paths(cells: list[str]) -> Iterator[str]:
 
 def test_the_path_through_the_code_exists() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    named = re.findall(r"`((?:ground|store|wakeups|gateway)/\w+\.py)`", text)
+    named = re.findall(r"`((?:ground|store|runs|engines|wakeups|gateway)/\w+\.py)`", text)
     assert all((SOURCE / path).is_file() for path in named)
 
 
@@ -152,7 +159,7 @@ def test_the_changelog_names_what_there_is() -> None:
 
 def test_every_public_name_is_documented() -> None:
     text = (REFERENCE / "python.md").read_text()
-    assert set(re.findall(r"^## (a?\w+)\(", text, re.MULTILINE)) == set(taskbell.__all__)
+    assert set(re.findall(r"^## (\w+)\(", text, re.MULTILINE)) == set(taskbell.__all__)
 
 
 def test_every_exception_is_documented() -> None:
@@ -180,6 +187,41 @@ def test_every_check_is_documented() -> None:
     for id, (says, advice) in table.items():
         assert ("`--deploy`" in says) == (id.partition(".")[2] in deployed), id
         assert [snippet for snippet in code(advice) if snippet not in written] == [], id
+
+
+def test_runs_as_json_are_documented() -> None:
+    page = REFERENCE / "http-api.md"
+    identity = Identity(run="", task_id="", engine="", name="", label="", user_key="", queued_at=0)
+    table = rows(page, "A run")
+    state = next(index for index, (first, *_) in enumerate(table) if first == "state")
+    fields = [name for first, *_ in table[1:state] for name in code(first)]
+    assert fields == list(to_json(Run(identity=identity), was=None, at=0))
+    shown = [event for example in all_examples("sse") for event in Parser().feed(example.text.encode())]
+    assert [list(json.loads(event.data)) for event in shown if event.type == "run"] == [fields]
+    states = [code(first)[0] for first, *_ in table[state + 1 :]]
+    assert states == list(get_args(State))
+    assert "The last six are endings." in prose(page)
+    assert set(states[-6:]) == ENDINGS
+
+
+def test_the_api_is_documented() -> None:
+    page = REFERENCE / "http-api.md"
+    statuses = {int(first) for first, *_ in rows(page) if first.isdecimal()}
+    sent = map(int, re.findall(r"status=(\d{3})", (SOURCE / "api.py").read_text()))
+    assert statuses == {200, 405, *sent}
+    assert f"1 to {MOST_RUNS}, else {DEFAULT_LIMIT}" in prose(page)
+
+
+def test_every_tag_is_documented() -> None:
+    text = prose(REFERENCE / "python.md")
+    assert set(re.findall(r"{% (taskbell_\w+)", text)) == set(tags.register.tags)
+
+
+def test_bounds_of_what_tasks_tell_are_documented() -> None:
+    text = prose(REFERENCE / "python.md")
+    assert f"({MESSAGE_LENGTH} characters)" in text
+    assert f"{RESULT_BYTES // 1024} KiB at most" in text
+    assert f"up to {ERROR_LENGTH:,} characters" in text
 
 
 def test_the_wire_is_documented() -> None:

@@ -10,7 +10,17 @@ import taskbell
 from tests.servers.project import ROOT, environment
 
 #: What people may import from `taskbell`. Adding is easy, taking away never again is.
-OFFERED = ["apublish", "publish", "publish_many"]
+OFFERED = [
+    "PublicError",
+    "apublish",
+    "for_user",
+    "get_run",
+    "progress",
+    "publish",
+    "publish_many",
+    "publish_result",
+    "track",
+]
 
 HEAVY = ["django.db.models", "taskbell.models", "taskbell.store.outbox", "celery", "uvicorn", "redis", "psycopg", "rq"]
 
@@ -32,13 +42,22 @@ def test_what_is_offered() -> None:
 
 
 def test_what_is_offered_is_what_its_home_defines() -> None:
+    from taskbell import exceptions
+    from taskbell.runs import here, owner, read
     from taskbell.store import outbox
 
-    assert (taskbell.publish, taskbell.apublish, taskbell.publish_many) == (
-        outbox.publish,
-        outbox.apublish,
-        outbox.publish_many,
-    )
+    homes = {
+        exceptions: ["PublicError"],
+        here: ["progress", "publish_result", "track"],
+        owner: ["for_user"],
+        read: ["get_run"],
+        outbox: ["apublish", "publish", "publish_many"],
+    }
+    assert sorted(name for names in homes.values() for name in names) == OFFERED
+    for home, names in homes.items():
+        for name in names:
+            assert getattr(taskbell, name) is getattr(home, name)
+            assert getattr(taskbell, name).__module__ == home.__name__
 
 
 def test_a_name_it_does_not_have() -> None:
@@ -67,7 +86,20 @@ def test_the_proof_can_fail() -> None:
     assert {"taskbell.models", "taskbell.store.outbox"} <= loaded
 
 
-def test_a_project_that_only_publishes_loads_no_server_and_no_queue() -> None:
+def test_a_project_that_only_publishes_loads_no_server() -> None:
     loaded = modules_after("import django; django.setup(); from taskbell import publish", settings=True)
-    assert not loaded & {"celery", "uvicorn", "redis", "psycopg", "httptools", "rq"}
+    assert not loaded & {"uvicorn", "redis", "psycopg", "httptools", "rq"}
     assert not {name for name in loaded if name.startswith("taskbell.gateway")}
+
+
+def test_a_project_without_celery_publishes_all_the_same() -> None:
+    without = "import sys; sys.modules['celery'] = None; import django; django.setup()"
+    loaded = modules_after(f"{without}; from taskbell import *; del sys.modules['celery']", settings=True)
+    assert {"taskbell.runs.here", "taskbell.store.outbox"} <= loaded
+    assert not {name for name in loaded if name.partition(".")[0] in {"celery", "kombu", "billiard"}}
+    assert "taskbell.engines.celery" not in loaded
+
+
+def test_a_project_with_celery_listens_to_it_at_its_start() -> None:
+    pytest.importorskip("celery")
+    assert "taskbell.engines.celery" in modules_after("import django; django.setup()", settings=True)
