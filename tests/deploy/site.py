@@ -154,10 +154,11 @@ class Site:
     def remove(self) -> None:
         """End what was started here, and forget it."""
         self.nginx.remove()
-        for name, process in self.processes.items():
-            if process.alive and name != "taskbell":  # whose children would have to be looked for
-                process.stop()
-            process.destroy()
+        # Asked first, all at once: the children of one that is killed would have to be looked for.
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            process.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _log(self) -> Path:

@@ -11,6 +11,9 @@ from statistics import median
 
 import psutil
 import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.conftest import missing
 from tests.deploy.site import PASSWORD, Follower, Knocking, Person, Publishing, Site
@@ -26,6 +29,14 @@ pytestmark = pytest.mark.proof
 AT_ONCE = 1.0
 # nginx gives up connecting after 3 s, the gateway's own refusals come at once.
 ANSWERED = 5.0
+# What the page's own button does, but for a shorter task.
+START_A_TASK = """
+const done = arguments[0], csrf = document.documentElement.innerHTML.match(/X-CSRFToken": "(\\w+)"/)[1]
+const headers = {"X-CSRFToken": csrf, "Content-Type": "application/json"}
+const request = {method: "POST", headers, body: '{"seconds": 0}'}
+fetch("/tasks/", request).then((answer) => answer.json()).then((answer) => done(answer.task_id))
+"""
+READ = "fetch(arguments[0]).then((answer) => answer.text()).then(arguments[1])"
 PEOPLE = "".join(f"User.objects.create_user({name!r}, password={PASSWORD!r});" for name in ("yamkant", "guest"))
 
 
@@ -230,6 +241,27 @@ def test_web_processes_are_reloaded(site: Site, yamkant: Person) -> None:
         answers.add(yamkant.ask("/")[0])
     answers.add(yamkant.ask("/")[0])
     assert answers == {200}
+
+
+@pytest.mark.browser
+def test_a_browser_hears_what_ended_while_the_gateway_was_away(site: Site, browser: Chrome) -> None:
+    browser.get(f"{site.address}/sign-in/")
+    browser.find_element(By.NAME, "username").send_keys("yamkant")
+    browser.find_element(By.NAME, "password").send_keys(PASSWORD)
+    browser.find_element(By.TAG_NAME, "button").click()
+    wait = WebDriverWait(browser, 20)
+    wait.until(lambda _: browser.execute_script("return window.taskbell?.status") == "live")
+    news = browser.find_element(By.ID, "news")
+    site.stop("taskbell")
+    try:
+        wait.until(lambda _: browser.execute_script("return taskbell.status") != "live")
+        task_id = browser.execute_async_script(START_A_TASK)
+        # Where the project's own processes are asked, it has ended; the page can know nothing of it yet.
+        wait.until(lambda _: "succeeded" in browser.execute_async_script(READ, f"/tasks/{task_id}/"))
+        assert news.text == ""
+    finally:
+        site.start("taskbell")
+    wait.until(lambda _: news.text == "Task finished")
 
 
 def in_order(follower: Follower, publishing: Publishing) -> None:
