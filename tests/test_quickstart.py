@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import urllib.error
@@ -12,7 +13,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.cookiejar import CookieJar
+from itertools import groupby
 from pathlib import Path
+from textwrap import dedent
+from typing import Any
 
 import pytest
 from selenium.webdriver import Chrome
@@ -22,6 +26,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tests.markdown import ROOT, Example, examples, story
 from tests.servers.process import Process, free_port
 from tests.servers.sse import Cut, Ended, Stream
+from tests.servers.valkey import Valkey
 
 README = ROOT / "README.md"
 QUICKSTART = ROOT / "docs" / "quickstart.md"
@@ -90,6 +95,14 @@ class ByHand(Reader):
                 return self._stream.take(1, type="message", timeout=SECONDS)[0].data
             except (Ended, Cut):
                 self._open()
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return what is told of a run, up to its ending."""
+        assert self._stream is not None
+        told: list[dict[str, Any]] = []
+        while not told or told[-1]["finished_at"] is None:
+            told.append(json.loads(self._stream.take(1, type="run", timeout=SECONDS)[0].data))
+        return told
 
     def close(self) -> None:
         if self._stream is not None:
@@ -173,6 +186,20 @@ class Newcomer:
         elif path := example.value("append"):
             with (self._place / path).open("a") as file:
                 file.write("\n" + example.text)
+
+    def put(self, path: str, text: str, *, append: bool = False) -> None:
+        with (self._place / path).open("a" if append else "w") as file:
+            file.write(text)
+
+    @contextmanager
+    def working(self, command: str) -> Iterator[None]:
+        """Run a worker that says that it is ready."""
+        worker = Process(shlex.split(command), log=self._log.with_name("worker.log"), cwd=self._place, env=self._env)
+        worker.wait_until(lambda: " ready." in worker.output(), what="ready")
+        try:
+            yield
+        finally:
+            worker.stop()
 
     def serve(self, command: str) -> None:
         """Start a server and return when it answers."""
@@ -269,23 +296,95 @@ def test_the_quickstart_in_a_browser(tmp_path: Path, browser: Chrome) -> None:
         assert reader.line() == said
 
 
-@pytest.mark.proof
-def test_the_lines_of_the_readme(tmp_path: Path) -> None:
+# The project before a line of the README's is in it: what `startproject` and Celery's own first steps leave.
+CELERY = {
+    "mysite/celery.py": """\
+        import os
+
+        from celery import Celery
+
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
+        app = Celery("mysite")
+        app.config_from_object("django.conf:settings", namespace="CELERY")
+        app.autodiscover_tasks()
+        """,
+    "mysite/__init__.py": "from mysite.celery import app\n",
+    "mysite/tasks.py": """\
+        from celery import shared_task
+
+
+        @shared_task
+        def make_report(pages):
+            return pages
+        """,
+    "mysite/templates/report.html": """\
+        <!doctype html><html lang="en"><title>Report</title><link rel="icon" href="data:,">
+        {% include "base.html" %}{% load taskbell %}{% taskbell_run result %}</html>
+        """,
+}
+SETTINGS = 'INSTALLED_APPS += ["mysite"]\nCELERY_BROKER_URL = "{broker}"\n'
+URLS = """
+from django.shortcuts import render
+from mysite.tasks import make_report
+
+urlpatterns += [path("report/", lambda request: render(request, "report.html", {"result": make_report.delay(3)}))]
+"""
+
+
+@contextmanager
+def celery_project(folder: Path, broker: Valkey) -> Iterator[Newcomer]:
+    """Do what the README says to a project with Celery; yield it with its server and its worker running."""
     [migrate], [serve] = (examples(README, "shell", word=word) for word in ("run", "serve"))
-    [script] = examples(README, "js")
     [person] = [one.text for one in examples(QUICKSTART, "shell", word="run") if "createsuperuser" in one.text]
-    with newcomer(tmp_path) as one, closing(ByHand()) as reader:
-        one.run("django-admin startproject mysite\ncd mysite")
-        for example in examples(README, "python"):
+    with newcomer(folder) as one:
+        one.run("django-admin startproject mysite\ncd mysite\nmkdir mysite/templates")
+        for path, text in CELERY.items():
+            one.put(path, dedent(text))
+        one.put("mysite/settings.py", SETTINGS.format(broker=broker.url), append=True)
+        for example in examples(README):
             one.write(example)
+        one.put("mysite/urls.py", URLS, append=True)
         one.run(migrate.text)
         one.run(person.splitlines()[-1])
         one.serve(serve.text)
+        with one.working("celery -A mysite worker --pool solo --loglevel info"):
+            yield one
+
+
+@pytest.mark.proof
+def test_the_lines_of_the_readme(tmp_path: Path, valkey: Valkey) -> None:
+    [script] = examples(README, "js")
+    with celery_project(tmp_path, valkey) as one, closing(ByHand()) as reader:
         reader.site = one.site
         reader.sign_in()
         reader.type(script.text)
         said = say(one, "Saved")
         assert reader.line() == said
+        reader.visit("/report/")
+        told = reader.runs()
+        assert {(run["name"], run["label"]) for run in told} == {("mysite.tasks.make_report", "Your report")}
+        assert [state for state, _ in groupby(run["state"] for run in told)][-2:] == ["running", "succeeded"]
+        assert (told[-1]["done"], told[-1]["total"], told[-1]["message"]) == (3, 3, "Writing pages")
+
+
+@pytest.mark.browser
+def test_the_lines_of_the_readme_in_a_browser(tmp_path: Path, valkey: Valkey, browser: Chrome) -> None:
+    reader = InChromium(browser)
+    with celery_project(tmp_path, valkey) as one:
+        reader.site = one.site
+        reader.sign_in()
+        browser.get(f"{one.site}/report/")
+        for element, where, said in (
+            ("taskbell-run", "[part=state]", "Finished"),
+            ("taskbell-toasts", "[part=title]", "Your report finished"),
+        ):
+            shadow = browser.find_element(By.TAG_NAME, element).shadow_root
+            WebDriverWait(browser, SECONDS).until(
+                lambda _, shadow=shadow, where=where, said=said: (
+                    [shown.text for shown in shadow.find_elements(By.CSS_SELECTOR, where)] == [said]
+                ),
+                message=f"{element}: {said}",
+            )
 
 
 def documented_headers() -> dict[str, str]:
