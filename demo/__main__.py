@@ -67,7 +67,8 @@ class Child:
                 stderr=log,
                 pass_fds=[self._pipe],
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                # The launcher has no threads.
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
         self._started_at = time.monotonic()
 
@@ -111,7 +112,9 @@ class Child:
         quick = time.monotonic() - self._started_at < QUICK_SECONDS
         self._quick_ends = self._quick_ends + 1 if quick else 0
         if self._quick_ends >= QUICK_ENDS:
-            raise Trouble(f"The {self.name} ends as soon as it is started. The end of {_near(self.log)}:\n{self.tail()}")
+            raise Trouble(
+                f"The {self.name} ends as soon as it is started. The end of {_near(self.log)}:\n{self.tail()}"
+            )
 
 
 class Demo:
@@ -153,7 +156,8 @@ class Demo:
                 late = self._children["server" if self._worker_ready else "worker"]
                 raise Trouble(f"The {late.name} is not ready. The end of {_near(late.log)}:\n{late.tail()}")
         if not self.ending:
-            say(f"\n  Open  http://{HOST}:{self.port}/\n\n  Ctrl-C stops it. Logs and database are in {_near(self.state)}/\n")
+            say(f"\n  Open  http://{HOST}:{self.port}/\n")
+            say(f"  Ctrl-C stops it. Logs and database are in {_near(self.state)}/\n")
 
     def _turn(self) -> None:
         ready, _, _ = select.select([self._lines], [], [], LOOK_SECONDS)
@@ -243,7 +247,9 @@ def valkey(port: int, state: Path) -> list[str]:
     try:
         program = get_binary_path()
     except ValkeyBinaryNotFoundError as error:
-        raise Trouble(f"{error}\nName a Redis or Valkey of yours: REDIS_URL=redis://127.0.0.1:6379/0 make demo") from None
+        raise Trouble(
+            f"{error}\nName a Redis or Valkey of yours: REDIS_URL=redis://127.0.0.1:6379/0 make demo"
+        ) from None
     options = {"port": str(port), "bind": HOST, "save": "", "appendonly": "no", "dir": str(state)}
     return [str(program), *(part for name, value in options.items() for part in (f"--{name}", value))]
 

@@ -17,9 +17,7 @@ def work(self: Task, seconds: float) -> float:
 
 @shared_task
 def make_pictures(album: str) -> None:
-    made = []
-    for picture in track(todo(album), "Making pictures"):
-        made.append(picture.make())
+    made = [one.make() for one in track(todo(album), "Making pictures")]
     publish_result({"pictures": made})
 
 

@@ -23,14 +23,29 @@ from taskbell import PublicError
 from taskbell.testing import deliver
 
 POSTS = (
-    "/sign-in/ /tasks/ /tasks/fail/ /tasks/retry/ /photos/ /photos/samples/ /worker/kill/ /server/stop/".split()
+    "/sign-in/",
+    "/tasks/",
+    "/tasks/fail/",
+    "/tasks/retry/",
+    "/photos/",
+    "/photos/samples/",
+    "/worker/kill/",
+    "/server/stop/",
 )
 
 
 @pytest.fixture(autouse=True)
 def site(settings: Any, tmp_path: Path, db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The demo's pages in the tests' project: its tasks are enqueued, and nobody works on them."""
-    for name in ("ROOT_URLCONF", "MIDDLEWARE", "STATIC_URL", "TASKBELL", "GUEST_HOST", "ALLOWED_HOSTS", "REST_FRAMEWORK"):
+    for name in (
+        "ROOT_URLCONF",
+        "MIDDLEWARE",
+        "STATIC_URL",
+        "TASKBELL",
+        "GUEST_HOST",
+        "ALLOWED_HOSTS",
+        "REST_FRAMEWORK",
+    ):
         setattr(settings, name, getattr(demo.settings, name))
     templates = Path(demo.settings.__file__).with_name("templates")
     settings.TEMPLATES = [{**demo.settings.TEMPLATES[0], "DIRS": [templates]}]
@@ -74,9 +89,7 @@ def upload(client: Client, data: bytes) -> Any:
 # Who one is
 
 
-@pytest.mark.parametrize(
-    ("host", "name"), [("127.0.0.1", "demo"), ("localhost", "demo"), ("guest.localhost", "guest")]
-)
+@pytest.mark.parametrize(("host", "name"), [("127.0.0.1", "demo"), ("localhost", "demo"), ("guest.localhost", "guest")])
 def test_opening_the_page_at_this_machine_signs_in(host: str, name: str) -> None:
     client = Client(SERVER_NAME=host)
     assert f"<strong>{name}</strong>" in client.get("/").content.decode()
@@ -311,5 +324,3 @@ def test_the_page_shows_the_tasks_as_they_are() -> None:
     page = person().get("/").content.decode()
     assert "time.sleep(seconds)" in page
     assert "Making pictures" in page
-
-
