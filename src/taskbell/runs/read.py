@@ -27,7 +27,7 @@ class RunView:
     run: Run
 
     def __getattr__(self, name: str) -> Any:
-        source = self.run if name in Run.__slots__ else self.run.identity
+        source = self.run if hasattr(Run, name) else self.run.identity
         return getattr(source, name)
 
     @property
