@@ -1,0 +1,86 @@
+"""Workers that tests start, and a stage that the tests of one module share: starting everything takes seconds."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import override_settings
+from pytest_django import DjangoDbBlocker
+
+from tests.engines.project import app
+from tests.engines.tasks import LISTED
+from tests.engines.worker import Owner, Worker, endings_of, use_broker
+from tests.servers.project import Project, Templates
+from tests.servers.valkey import Valkey
+
+LEASE = 3
+
+
+class Stage:
+    """A project with its gateway, a worker, and Ada, who reads her stream."""
+
+    def __init__(self, project: Project, broker: str, settings: Mapping[str, Any] | None = None, **worker: Any) -> None:
+        project.configure(**{"TASKS": LISTED, "LEASE": LEASE, **(settings or {})})
+        project.env |= {"DJANGO_SETTINGS_MODULE": "tests.engines.settings", "TASKBELL_TEST_BROKER": broker}
+        self.project = project
+        self.gateway = project.serve()
+        self.worker = Worker(project, **worker)
+        self.ada = Owner(project, self.gateway)
+
+    def close(self) -> None:
+        self.ada.close()
+        self.worker.kill()
+
+
+@pytest.fixture(scope="session")
+def valkey_of_tasks(session_valkey: Valkey) -> Iterator[Valkey]:
+    yield session_valkey
+    app.pool.force_close_all()
+
+
+@pytest.fixture(scope="module")
+def broker(valkey_of_tasks: Valkey) -> Iterator[str]:
+    address = use_broker(valkey_of_tasks)
+    with override_settings(TASKBELL={"TASKS": LISTED, "LEASE": LEASE}):
+        yield address
+
+
+@pytest.fixture
+def stage(project: Callable[[str], Project], broker: str) -> Iterator[Callable[..., Stage]]:
+    """`stage("sqlite", pool="threads")`: everything of its own."""
+    made: list[Stage] = []
+
+    def make(database: str, **worker: Any) -> Stage:
+        made.append(Stage(project(database), broker, **worker))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for one in made:
+            one.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def shared(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    templates: Templates,
+    django_db_blocker: DjangoDbBlocker,
+    broker: str,
+) -> Iterator[Stage]:
+    """A stage for all tests of the module; at its end every run that ended has been told so once."""
+    folder: Path = tmp_path_factory.mktemp("shared")
+    project = Project(folder, templates.copy(request.param, folder))
+    with django_db_blocker.unblock():
+        project.attach()
+        try:
+            stage = Stage(project, broker, concurrency=3)
+            yield stage
+            told = {task: endings_of(events) for task, events in stage.ada.all_events().items() if events}
+            stage.close()
+            assert {task: endings for task, endings in told.items() if len(endings) != 1} == {}
+        finally:
+            project.remove()
+            templates.drop(project.address)

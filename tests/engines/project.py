@@ -1,0 +1,22 @@
+"""The Celery application of the tests: `celery -A tests.engines.project worker`.
+
+TASKBELL_TEST_BROKER  a `redis://` address without a database: 0 is the broker, 1 the result backend
+"""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.engines.settings")
+
+
+app = Celery("tests", include=["tests.engines.tasks"])
+app.conf.update(
+    task_track_started=True,
+    broker_connection_retry_on_startup=True,
+    # As in the original request; also so that a task's whole prefetch does not die with one child.
+    worker_prefetch_multiplier=1,
+    timezone="Asia/Seoul",
+)
+if broker := os.environ.get("TASKBELL_TEST_BROKER"):
+    app.conf.update(broker_url=f"{broker}/0", result_backend=f"{broker}/1")

@@ -1,0 +1,192 @@
+"""Tasks that end in every way. All but `hidden` ones are listed, so their owners see them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from celery import shared_task
+from celery.exceptions import Ignore
+from django.contrib.auth.models import Group
+from django.db import transaction
+
+import taskbell
+
+#: What no browser may ever see: it stands in return values, arguments and exceptions.
+SECRET = "the secret of the task"
+
+LISTED = {"tests.engines.tasks.*": "", "tests.engines.tasks.labelled": "Making your report"}
+
+
+@shared_task
+def succeed() -> str:
+    return SECRET
+
+
+@shared_task(name="hidden.task")
+def hidden() -> None:
+    taskbell.progress(1, 2)
+    spawned.delay()
+
+
+@shared_task
+def spawned() -> None:
+    pass
+
+
+@shared_task
+def labelled() -> None:
+    pass
+
+
+@shared_task
+def fail(secret: str = SECRET) -> None:
+    raise ValueError(secret)
+
+
+@shared_task
+def refuse(text: str = "There is no such photo.") -> None:
+    raise taskbell.PublicError(text)
+
+
+@shared_task(bind=True, max_retries=5)
+def twice(self: Any) -> int:
+    """Succeeds at the third attempt."""
+    if self.request.retries < 2:
+        raise self.retry(countdown=0.2)
+    return int(self.request.retries)
+
+
+@shared_task(bind=True, max_retries=1)
+def never(self: Any) -> None:
+    """Retries until it may not any more."""
+    try:
+        raise ValueError(SECRET)
+    except ValueError as error:
+        raise self.retry(countdown=0.1, exc=error) from error
+
+
+@shared_task
+def sleep(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+@shared_task(acks_late=True)
+def sleep_late(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+@shared_task
+def steps(count: int, seconds: float = 0.0, message: str = "Resizing") -> None:
+    for _ in taskbell.track(range(count), message):
+        time.sleep(seconds)
+
+
+@shared_task
+def publish_results(*results: Any) -> str:
+    for result in results:
+        taskbell.publish_result(result)
+    return SECRET
+
+
+@shared_task
+def publish_bad_result() -> None:
+    taskbell.publish_result({"good": 1})
+    taskbell.publish_result({"bad": {1, 2}})
+    taskbell.publish_result("x" * 60_000)
+
+
+@shared_task
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task
+def spawn() -> None:
+    """Starts a program, as tasks that call ffmpeg do, and another task."""
+    subprocess.run([sys.executable, "-S", "-c", "pass"], check=True)
+    taskbell.progress(1, 2, "spawned a program")
+    spawned.delay()
+
+
+@shared_task
+def ignore() -> None:
+    raise Ignore
+
+
+@shared_task(bind=True)
+def replace(self: Any) -> None:
+    raise self.replace(spawned.s())
+
+
+@shared_task(ignore_result=True)
+def without_result() -> str:
+    return SECRET
+
+
+@shared_task
+def broken_transaction() -> None:
+    """Leaves the transaction unusable, and says so."""
+    with transaction.atomic():
+        Group.objects.create(name="twice")
+        taskbell.progress(1, 2, "in the transaction")
+        Group.objects.create(name="twice")
+
+
+@shared_task
+def long_transaction(count: int, seconds: float) -> None:
+    with transaction.atomic():
+        Group.objects.create(name="long")
+        for _ in taskbell.track(range(count), "in one transaction"):
+            time.sleep(seconds)
+
+
+@shared_task
+def write_and_step(number: int, count: int) -> None:
+    """Writes on the project's connection between its own steps of progress."""
+    for step in range(count):
+        taskbell.progress(step, count)
+        if step % 10 == 0:
+            Group.objects.create(name=f"{number}-{step}")
+
+
+@shared_task
+def note(path: str, seconds: float = 0.0) -> None:
+    """Leave a line where nobody needs a database to see it."""
+    taskbell.progress(0, 1)
+    time.sleep(seconds)
+    with open(path, "a") as file:
+        file.write(f"{time.time()}\n")
+
+
+@shared_task
+def time_facts(path: str, go: str, seconds: float) -> None:
+    """Once the file `go` is there, report as fast as that goes, and write how long each report took."""
+    while not os.path.exists(go):
+        time.sleep(0.02)
+    took, deadline = [], time.monotonic() + seconds
+    while (began := time.monotonic()) < deadline:
+        taskbell.progress(len(took), message="x" * 200)
+        took.append(time.monotonic() - began)
+    with open(path, "w") as file:
+        file.write(" ".join(map(str, took)))
+
+
+@shared_task
+def fork_and_write() -> int:
+    """Forks, as multiprocessing does, and has the child write on its own connection."""
+    from django.db import connection
+
+    connection.close()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            Group.objects.create(name=f"of a child {os.getpid()}")
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    return pid
