@@ -1,0 +1,289 @@
+"""The demo as a person meets it: Chromium presses the buttons, and reads what the page says."""
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from PIL import Image
+from selenium.common.exceptions import TimeoutException
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.demo.running import Demo, Person
+
+pytestmark = pytest.mark.browser
+
+WAIT: Final = 20
+# The demo's LEASE, and what we promise on top of it.
+LOST_SECONDS: Final = 5 + 5
+# What Chromium itself says of a server that is away.
+AWAY: Final = "net::ERR_"
+
+TOASTS: Final = """
+    const shadow = document.querySelector("taskbell-toasts").shadowRoot;
+    return [...shadow.querySelectorAll("[part~=toast] [part=title]")].map(title => title.textContent);
+"""
+# What a screen reader says: the text in the live regions, which is apart from what is seen.
+SAID: Final = """
+    const shadow = document.querySelector("taskbell-toasts").shadowRoot;
+    const regions = [...shadow.querySelectorAll("[role=status], [role=alert]")];
+    return regions.map(region => region.textContent).filter(Boolean);
+"""
+RUNS: Final = """
+    return [...document.querySelectorAll("taskbell-runs > taskbell-run")].map(element => element.run);
+"""
+PICTURES: Final = """
+    return [...document.querySelectorAll("#gallery:not([hidden]) img")].filter(image => image.naturalWidth > 0).length;
+"""
+# Every toast that ever was, also on the pages before: it is kept where the browser keeps it.
+COUNT_TOASTS: Final = """
+    addEventListener("taskbell:toast", ({ detail }) => {
+        localStorage.toasts = (localStorage.toasts ?? "") + `${detail.task_id} ${detail.state}\\n`;
+    });
+"""
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    demo = Demo(tmp_path_factory.mktemp("demo")).ready()
+    yield demo
+    demo.stop()
+
+
+class Page:
+    """One browser at the demo."""
+
+    def __init__(self, demo: Demo, browser: Chrome) -> None:
+        self.demo = demo
+        self.browser = browser
+        browser.set_window_size(1280, 1000)
+        browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": COUNT_TOASTS})
+        self.open()
+
+    def open(self, host: str = "127.0.0.1") -> None:
+        self.browser.get(f"http://{host}:{self.demo.port}/")
+        self.until(lambda: self.status() == "Live", "not live")
+
+    def press(self, text: str) -> None:
+        buttons = self.browser.find_elements(By.CSS_SELECTOR, "button, .button")
+        next(button for button in buttons if button.text.startswith(text)).click()
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.browser.execute_script(script, *arguments)
+
+    def status(self) -> str:
+        return self.browser.find_element(By.ID, "status").text
+
+    def toasts(self) -> list[str]:
+        return list(self.run(TOASTS))
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return the runs that the list shows, newest first."""
+        return [run for run in self.run(RUNS) if run is not None]
+
+    def newest(self, state: str) -> dict[str, Any]:
+        """Wait until the newest run is in this state."""
+        self.until(lambda: self.runs() and self.runs()[0]["state"] == state, f"not {state}")
+        return self.runs()[0]
+
+    def rung(self, task_id: str) -> list[str]:
+        """Return the states in which a toast told of this task, on any page of this browser."""
+        told = self.run("return localStorage.toasts ?? ''").splitlines()
+        return [line.split()[1] for line in told if line.startswith(task_id)]
+
+    def until(self, ask: Callable[[], Any], what: str, timeout: float = WAIT) -> None:
+        try:
+            WebDriverWait(self.browser, timeout, 0.05).until(lambda _: ask())
+        except TimeoutException:
+            raise AssertionError(f"{what}: {self.toasts()} {self.runs()}\n{self.demo.logs()}") from None
+
+    def complaints(self) -> list[str]:
+        """Return what stands in the console."""
+        return [entry["message"] for entry in self.browser.get_log("browser")]  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def page(demo: Demo, browser: Chrome) -> Iterator[Page]:
+    page = Page(demo, browser)
+    yield page
+    # Chromium tells of everything that the policy forbids.
+    assert [text for text in page.complaints() if AWAY not in text] == []
+    page.browser.get("about:blank")
+
+
+def test_a_task_runs_and_rings(page: Page) -> None:
+    page.run("window.loaded = true")
+    page.press("Run a task")
+    page.newest("running")
+    page.until(lambda: page.toasts() == ["Task finished"], "no toast")
+    assert page.run(SAID) == ["Task finished"]
+    assert page.runs()[0]["state"] == "succeeded"
+    assert page.run("return window.loaded"), "it was reloaded"
+    asked = page.run("return performance.getEntriesByType('resource').map(entry => new URL(entry.name).pathname)")
+    assert [path for path in asked if not path.startswith(("/static/", "/events/", "/photos/"))] == ["/tasks/"], (
+        "it was polled"
+    )
+    frames = page.browser.find_elements(By.CSS_SELECTOR, "#frames li")
+    assert len(frames) == 3
+    assert frames[0].text.startswith("id: 1.")
+    assert "\nevent: run\ndata: {" in frames[0].text
+    assert '"state":"succeeded"' in frames[0].text
+
+
+def test_the_line_for_the_console_works(page: Page) -> None:
+    page.run("""
+        window.told = [];
+        const stream = new EventSource("/events/demo/");
+        stream.addEventListener("ping", () => (window.open_ = true));
+        stream.addEventListener("run", event => window.told.push(JSON.parse(event.data).state));
+    """)
+    page.until(lambda: page.run("return window.open_"), "no stream")
+    task_id = Person(page.demo).start(seconds=0)
+    page.until(lambda: "succeeded" in page.run("return window.told"), "not told")
+    page.until(lambda: page.rung(task_id) == ["succeeded"], "no toast")
+
+
+def test_sample_photos_move_the_bar_and_become_pictures(page: Page) -> None:
+    page.press("Use six sample photos")
+    task_id = page.newest("running")["task_id"]
+    seen: set[float] = set()
+
+    def finished() -> bool:
+        run = next(run for run in page.runs() if run["task_id"] == task_id)
+        seen.add(run["done"] or 0)
+        return bool(run["state"] == "succeeded")
+
+    page.until(finished, "not finished", timeout=40)
+    assert len(seen) > 4, "the bar did not move"
+    page.until(lambda: page.run(PICTURES) == 36, "no pictures")
+    page.open()
+    page.until(lambda: page.run(PICTURES) == 36, "no pictures after a reload")
+
+
+def test_an_uploaded_photo_becomes_pictures(page: Page, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    Image.effect_mandelbrot((1600, 1200), (-2, -1.2, 1, 1.2), 60).convert("RGB").save(photo)
+    page.browser.find_element(By.ID, "file").send_keys(str(photo))
+    page.until(lambda: "Photos finished" in page.toasts(), "no toast")
+    page.until(lambda: page.run(PICTURES) == 6, "no pictures")
+
+
+def test_an_upload_that_is_no_photo_is_told_in_words(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"no photo")
+    page.browser.find_element(By.ID, "file").send_keys(str(tmp_path / "photo.jpg"))
+    trouble = page.browser.find_element(By.ID, "trouble")
+    page.until(lambda: trouble.text == "This is not a JPEG, PNG or WebP picture.", "not told")
+    assert [text for text in page.complaints() if "400" not in text] == []
+
+
+def test_a_photo_that_was_cut_short_fails_in_words(page: Page, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.effect_mandelbrot((800, 600), (-2, -1.2, 1, 1.2), 60).convert("RGB").save(file, "JPEG")
+    (tmp_path / "photo.jpg").write_bytes(file.getvalue()[:5000])
+    page.browser.find_element(By.ID, "file").send_keys(str(tmp_path / "photo.jpg"))
+    page.until(lambda: page.run(SAID) == ["Photos failed. This picture is damaged or cut short."], "not told")
+
+
+def test_a_failure_shows_a_reference(page: Page) -> None:
+    page.press("Fail")
+    page.until(lambda: page.toasts() == ["Import failed"], "no toast")
+    assert f"Reference {page.runs()[0]['error']['reference']}" in page.run(SAID)[0]
+
+
+def test_a_reload_in_the_middle(page: Page) -> None:
+    page.press("Run a task")
+    task_id = page.newest("running")["task_id"]
+    page.open()
+    assert page.newest("running")["task_id"] == task_id
+    page.until(lambda: page.toasts() == ["Task finished"], "no toast")
+    assert page.rung(task_id) == ["succeeded"]
+
+
+def test_an_ending_between_two_pages(page: Page) -> None:
+    task_id = Person(page.demo).start(seconds=1)
+    page.until(lambda: any(run["task_id"] == task_id for run in page.runs()), "not there")
+    page.browser.get("about:blank")
+    person = Person(page.demo)
+    person.wait_until(task_id, "succeeded")
+    page.open()
+    page.until(lambda: page.toasts() == ["Task finished"], "no toast")
+    page.open()
+    assert page.rung(task_id) in (["succeeded"], ["succeeded", "succeeded"]), "it rang for ever"
+    time.sleep(2)  # long enough in sight: it is not shown again
+    page.open()
+    assert page.toasts() == []
+
+
+def test_a_server_that_restarts_in_the_middle_rings_once(page: Page) -> None:
+    before = page.demo.restarts()
+    page.press("Stop the server")
+    page.until(lambda: page.status() == "Server away, trying again", "it does not say that the server is away")
+    task_id = page.runs()[0]["task_id"]
+    page.until(lambda: page.status() == "Live", "not back", timeout=40)
+    assert page.demo.restarts() == before + 1
+    page.until(lambda: page.rung(task_id) == ["succeeded"], "no toast")
+    page.press("Run a task")
+    page.until(lambda: page.runs()[0]["task_id"] != task_id and page.newest("succeeded"), "not finished")
+    assert page.rung(task_id) == ["succeeded"]
+
+
+def test_a_killed_worker_is_told(page: Page) -> None:
+    page.press("Kill the worker")
+    task_id = page.newest("running")["task_id"]
+    page.until(lambda: page.rung(task_id) == ["lost"], "not told", timeout=LOST_SECONDS + 2)
+    assert page.run(SAID) == ["Task lost. The worker stopped."]
+    page.press("Run a task")
+    page.until(lambda: "Task finished" in page.toasts(), "the worker does not come back", timeout=30)
+
+
+def test_the_guest_sees_nothing(page: Page) -> None:
+    mine = page.browser.current_window_handle
+    page.press("Open as guest")
+    page.until(lambda: len(page.browser.window_handles) == 2, "no window")
+    guest = next(handle for handle in page.browser.window_handles if handle != mine)
+    page.browser.switch_to.window(guest)
+    page.until(lambda: page.status() == "Live", "not live")
+    assert "You are guest" in page.browser.find_element(By.TAG_NAME, "header").text
+    page.browser.switch_to.window(mine)
+    page.press("Run a task")
+    page.until(lambda: page.toasts() == ["Task finished"], "no toast")
+    page.browser.switch_to.window(guest)
+    assert (page.runs(), page.toasts()) == ([], [])
+    assert page.browser.find_element(By.ID, "frames").text == "Nothing yet. Press a button."
+    # And the guest's own come, so the stream was open all the time.
+    page.press("Run a task")
+    page.until(lambda: page.toasts() == ["Task finished"], "no toast for the guest")
+    assert len(page.runs()) == 1
+
+
+def test_two_tabs_both_know(page: Page) -> None:
+    first = page.browser.current_window_handle
+    page.browser.switch_to.new_window("tab")
+    page.open()
+    task_id = Person(page.demo).start(seconds=0)
+    for tab in (page.browser.current_window_handle, first):
+        page.browser.switch_to.window(tab)
+        page.until(lambda: page.runs() and page.runs()[0]["state"] == "succeeded", "not told")
+        assert page.runs()[0]["task_id"] == task_id
+
+
+def test_being_the_other_person_on_the_same_page(page: Page) -> None:
+    page.press("Run a task")
+    page.newest("running")
+    page.press("Be guest")
+    page.until(lambda: "You are guest" in page.browser.find_element(By.TAG_NAME, "header").text, "not guest")
+    page.until(lambda: page.status() == "Live", "not live")
+    assert not any(run["state"] == "running" for run in page.runs())
+    page.press("Be demo")
+    page.until(lambda: page.status() == "Live" and page.runs()[0]["state"] == "succeeded", "not told")
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_nothing_is_wider_than_the_window(page: Page, width: int) -> None:
+    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    assert page.run("return document.documentElement.scrollWidth") <= width
