@@ -16,11 +16,11 @@ from typing import Any
 import psutil
 
 from tests.servers.process import Process, free_port
-from tests.servers.project import ROOT
 from tests.servers.sse import Stream
 
 # A cold start imports Django and Celery four times, on two shared cores.
 READY_SECONDS = 60
+ROOT = Path(__file__).parents[2]
 ENDED = frozenset({"succeeded", "failed", "lost", "cancelled", "expired", "skipped"})
 
 
