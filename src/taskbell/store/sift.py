@@ -115,7 +115,7 @@ def _fold_facts(rows: list[Outbox], using: str, sifted: Sifted) -> list[Entry]:
 
 
 def _fold(fold: Fold, rows: list[Outbox], using: str, sifted: Sifted) -> list[Entry]:
-    """Fold all rows together; if that raises, one by one, so that a bad row only stops itself."""
+    """Fold all rows together; if that raises, without those that raise alone, so that a bad row only stops itself."""
     try:
         with transaction.atomic(using=using):
             return fold.fold(rows, using)
@@ -126,4 +126,16 @@ def _fold(fold: Fold, rows: list[Outbox], using: str, sifted: Sifted) -> list[En
             logger.exception("Outbox row %s of kind %r cannot be folded and is set aside.", rows[0].id, rows[0].kind)
             sifted.failed.append(rows[0].id)
             return []
+    sound = [row for row in rows if _folds_alone(fold, row, using, sifted)]
+    if len(sound) == len(rows):  # they quarrel only together
         return [entry for row in rows for entry in _fold(fold, [row], using, sifted)]
+    # Together again: alone, a row does not see what those before it in the batch have changed.
+    return _fold(fold, sound, using, sifted) if sound else []
+
+
+def _folds_alone(fold: Fold, row: Outbox, using: str, sifted: Sifted) -> bool:
+    """Try a row and take back what its fold wrote; one that raises is set aside."""
+    with transaction.atomic(using=using):
+        _fold(fold, [row], using, sifted)
+        transaction.set_rollback(True, using=using)
+    return row.id not in sifted.failed
