@@ -25,11 +25,13 @@ def _register_folds() -> None:
 
 def _register_loops() -> None:
     from taskbell.engines.base import probe
+    from taskbell.runs.prune import prune_runs
     from taskbell.runs.reaper import STEP_SECONDS, Reaper
     from taskbell.store.loops import Loop, register
     from taskbell.store.prune import PRUNE_SECONDS, prune
 
     register(Loop(name="prune", seconds=PRUNE_SECONDS, step=prune))
+    register(Loop(name="prune-runs", seconds=PRUNE_SECONDS, step=prune_runs))
     register(Loop(name="reaper", seconds=STEP_SECONDS, step=Reaper(probe).step))
 
 

@@ -42,7 +42,7 @@ class RunView:
         return error
 
     def as_json(self) -> dict[str, Any]:
-        """Return the data of the event `run` (DESIGN section 7)."""
+        """Return the data of the event `run`."""
         run = self.run
         at = run.finished_at or run.progress_at or run.started_at or run.identity.queued_at
         return to_json(run, was=None, at=at)
