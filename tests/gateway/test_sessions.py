@@ -15,7 +15,8 @@ from taskbell.gateway.access import Caller, Grant, Wish, authorize, still_grante
 
 pytestmark = [pytest.mark.django_db, pytest.mark.contract]
 
-ENGINES = pytest.mark.parametrize("engine", ["db", "cache", "cached_db", "file", "signed_cookies"])
+STORED = ["db", "cache", "cached_db", "file"]
+ENGINES = pytest.mark.parametrize("engine", [*STORED, "signed_cookies"])
 
 
 @pytest.fixture(autouse=True)
@@ -63,10 +64,9 @@ def test_every_engine_of_django_is_read(user: User, engine: str) -> None:
         assert still_granted([grant]) == [False]
 
 
-@ENGINES
+@pytest.mark.parametrize("engine", STORED)
 def test_signing_out_is_noticed(user: User, engine: str) -> None:
-    if engine == "signed_cookies":
-        pytest.skip("such a session is in the browser alone, and nobody can take it back")
+    """Where the session is in the browser alone (`signed_cookies`), nobody can take it back."""
     with engine_setting(engine):
         client = sign_in(user)
         grant = authorize(caller(client), Wish())

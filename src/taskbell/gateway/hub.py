@@ -196,27 +196,28 @@ class Hub:
             self._begin()
         jobs, start = self._jobs, self._done
         self._done = min(start + SLICE, len(jobs))
-        for index in range(start, self._done):
-            self._do(*jobs[index])
+        # The loop that everything else here is for: written out, because a call costs a tenth of the write itself.
+        for stream, data in jobs[start : self._done]:
+            if stream.closed:
+                continue
+            try:
+                if data is None:
+                    self._pull_from_before(stream)
+                else:
+                    stream.write(data)
+            except Exception:
+                # One broken connection must not keep everybody else's frames.
+                logger.exception("A stream could not be written to and is cut.")
+                stream.abort()
         if not self.fanning_out:
             self.delivered += len(jobs)
             self._jobs, self._done = [], 0
         if self._jobs or self.pending:
             self._schedule()
 
-    def _do(self, stream: Stream, data: bytes | None) -> None:
-        if stream.closed:
-            return
-        try:
-            if data is not None:
-                stream.write(data)
-            else:
-                self._fall_behind(stream, self._before)
-                self.caught_breath(stream)
-        except Exception:
-            # One broken connection must not keep everybody else's frames.
-            logger.exception("A stream could not be written to and is cut.")
-            stream.abort()
+    def _pull_from_before(self, stream: Stream) -> None:
+        self._fall_behind(stream, self._before)
+        self.caught_breath(stream)
 
     def _begin(self) -> None:
         frames: list[Frame] = []

@@ -92,8 +92,7 @@ class DetachedStream(Stream, asyncio.Protocol):
         tune(transport)
 
     def write(self, data: bytes) -> None:
-        if not self.transport.is_closing():
-            self.transport.write(data)
+        self.transport.write(data)
 
     def finish(self, last: bytes) -> None:
         if not self.closed:
