@@ -289,6 +289,20 @@ def test_markup_and_addresses_of_a_payload_are_text(site: Site) -> None:
     assert site.run("return window.pwned") is None
 
 
+def test_a_card_that_is_moved_goes_on_where_it_was(site: Site) -> None:
+    site.open("runs=1")
+    site.until_live()
+    first, second = site.tell(new_run(), "queued"), site.tell(new_run(), "queued")
+    site.tell(first, "running", done=1, total=2)
+    states = "return [...document.querySelectorAll('taskbell-run')].map(element => element.run.state)"
+    site.until(lambda: site.run(states) == ["queued", "running"], "not told")
+    site.run("document.querySelector('taskbell-runs').prepend([...document.querySelectorAll('taskbell-run')].at(-1))")
+    assert site.run(states) == ["running", "queued"]
+    site.tell(first, "succeeded")
+    site.tell(second, "running")
+    site.until(lambda: site.run(states) == ["succeeded", "running"], "not told after the move")
+
+
 def test_a_list_grows_by_itself(site: Site) -> None:
     site.open("runs=1")
     site.until_live()

@@ -236,6 +236,7 @@ def test_a_killed_worker_is_told(page: Page) -> None:
     task_id = page.newest("running")["task_id"]
     page.until(lambda: page.rung(task_id) == ["lost"], "not told", timeout=LOST_SECONDS + 2)
     assert page.run(SAID) == ["Task lost. The worker stopped."]
+    assert page.runs()[0]["state"] == "lost"
     page.press("Run a task")
     page.until(lambda: "Task finished" in page.toasts(), "the worker does not come back", timeout=30)
 
@@ -258,6 +259,20 @@ def test_the_guest_sees_nothing(page: Page) -> None:
     page.press("Run a task")
     page.until(lambda: page.toasts() == ["Task finished"], "no toast for the guest")
     assert len(page.runs()) == 1
+
+
+def test_a_list_that_is_shorter_than_the_runs_is_asked_for_once(page: Page) -> None:
+    person = Person(page.demo)
+    for _ in range(4):
+        task_id = person.start(seconds=0)
+    person.wait_until(task_id, "succeeded")
+    page.open()
+    page.run("taskbell.refresh()")
+    page.press("Run a task")
+    page.newest("running")
+    page.newest("succeeded")
+    asked = page.run("return performance.getEntriesByType('resource').map(entry => new URL(entry.name).pathname)")
+    assert asked.count("/taskbell/runs/") == 1
 
 
 def test_two_tabs_both_know(page: Page) -> None:

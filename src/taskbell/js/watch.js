@@ -12,7 +12,8 @@ export class Watch extends EventTarget {
   /** @type {Promise<Run>} resolves with the run at its first ending */
   finished;
 
-  #asOf = "";
+  /** Where in the log `run` was read. */
+  cursor = "";
   #finish = /** @type {(run: Run) => void} */ (() => {});
   #close;
 
@@ -49,8 +50,8 @@ export class Watch extends EventTarget {
    * @param {string} cursor
    */
   take(run, cursor) {
-    if (isAfter(this.#asOf, cursor)) return;
-    this.#asOf = cursor;
+    if (isAfter(this.cursor, cursor)) return;
+    this.cursor = cursor;
     // A snapshot reads facts that have no number yet, so older events of an ended run may still come.
     if (this.run?.id === run.id && isFinal(this.run) && !hasEnded(run)) return;
     this.run = run;

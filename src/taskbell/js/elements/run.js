@@ -55,6 +55,9 @@ export class RunElement extends TaskbellElement {
   }
 
   disconnectedCallback() {
+    const { run, cursor } = this.#watch ?? {};
+    // It may only be moved, and then goes on from here.
+    if (run && cursor) Object.assign(this.dataset, { run: JSON.stringify(run), cursor });
     this.#watch?.close();
     this.#watch = null;
   }

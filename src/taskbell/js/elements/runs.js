@@ -49,15 +49,24 @@ export class RunsElement extends TaskbellElement {
   /** @param {Snapshot} snapshot */
   #list({ runs, cursor }) {
     const shown = this.#runs;
-    const listed = runs.map((run) => shown.find((element) => shows(element, run)) ?? show(run, cursor));
-    // A moved element starts over, so nothing is moved that stands where it should.
-    if (listed.some((element, index) => element !== shown[index])) this.replaceChildren(...listed);
+    const listed = runs
+      .slice(0, this.#most)
+      .map((run) => shown.find((element) => shows(element, run)) ?? show(run, cursor));
+    for (const element of shown) if (!listed.includes(element)) element.remove();
+    // What stands where it should is not touched: an element that is moved asks anew how its run stands.
+    listed.forEach((element, index) => {
+      const there = this.#runs[index];
+      if (there !== element) this.insertBefore(element, there ?? null);
+    });
     this.#count();
   }
 
+  get #most() {
+    return Number(this.getAttribute("limit")) || MOST;
+  }
+
   #count() {
-    const most = Number(this.getAttribute("limit")) || MOST;
-    for (const old of this.#runs.slice(most)) old.remove();
+    for (const old of this.#runs.slice(this.#most)) old.remove();
     write(this.#none, this.#runs.length ? "" : this.words.say("none"));
   }
 }
