@@ -154,7 +154,7 @@ def _unknown(message: Any, id: str, name: str, **kwargs: Any) -> None:
 def _prerun(task_id: str, task: Any, **kwargs: Any) -> None:
     eager = bool(task.request.is_eager)
     outer = current_run() if eager else None
-    identity = _eager_identity(task, task_id, outer) if eager else _identity_of(task.request, task_id)
+    identity = _identity_of(task.request, task_id) or (_eager_identity(task, task_id, outer) if eager else None)
     if identity is None:
         enter(None, nested=eager)
         return
@@ -200,12 +200,13 @@ def _postrun(task_id: str, state: str | None = None, **kwargs: Any) -> None:
 
 
 def _eager_identity(task: Any, task_id: str, outer: Here | None) -> Identity | None:
-    """An eager task was never published; whoever calls it is its owner. An eager retry runs inside the first try."""
-    if outer is not None and outer.identity.task_id == task_id:
+    """An eager task was never published; whoever calls it is its owner."""
+    if outer is not None and outer.identity.task_id == task_id:  # replace() runs inside what it replaces
         return outer.identity
-    if task.name.startswith(BUILT_IN):
-        return None
-    return _new_identity(task.name, task_id, None, outer)
+    identity = _new_identity(task.name, task_id, None, outer) if not task.name.startswith(BUILT_IN) else None
+    if identity is not None:  # retry() copies the headers
+        task.request.headers = {**(task.request.headers or {}), header.NAME: header.sign(identity)}
+    return identity
 
 
 def _here(task_id: str) -> Here | None:
