@@ -10,7 +10,7 @@ from demo.launcher import WORKER_READY, tell
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo.settings")
 
 app = Celery("demo")
-app.config_from_object("demo.settings", namespace="CELERY")
+app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["demo"])
 
 
