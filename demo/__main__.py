@@ -182,8 +182,7 @@ class Demo:
         # From here on nothing may keep us from ending what we started.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            say("\n  Stopping.")
+        say("\n  Stopping.")
         deadline = time.monotonic() + STOP_SECONDS
         # The last started first: the worker lets go of Redis before Redis goes.
         for child in reversed(self._children.values()):
@@ -310,7 +309,8 @@ def own_folder(port: int) -> Iterator[Path]:
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(text, flush=True)
 
 
 def _near(path: Path) -> str:
