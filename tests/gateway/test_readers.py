@@ -7,6 +7,7 @@ from typing import Any
 
 import psutil
 import pytest
+from django.db import connections
 
 from taskbell.exceptions import PayloadTooLarge
 from tests.gateway.real import KINDS, QUICK, Make, Start, is_, published, say
@@ -57,7 +58,10 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     results: list[Any] = [None] * len(calls)
 
     def run(number: int) -> None:
-        results[number] = calls[number]()
+        try:
+            results[number] = calls[number]()
+        finally:
+            connections.close_all()
 
     threads = [threading.Thread(target=run, args=[number]) for number in range(len(calls))]
     for thread in threads:
