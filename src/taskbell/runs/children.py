@@ -31,7 +31,8 @@ class Children:
         self._reader, self._writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MOST_BYTES)
         self._writer.settimeout(CHILD_WAIT)
-        threading.Thread(target=self._receive, name="taskbell-children", daemon=True).start()
+        self._thread = threading.Thread(target=self._receive, name="taskbell-children", daemon=True)
+        self._thread.start()
 
     @property
     def in_child(self) -> bool:
@@ -48,8 +49,11 @@ class Children:
                 logger.warning("A fact of task %s did not reach the worker: %s", fact.identity.task_id, error)
 
     def close(self) -> None:
-        """End receiving."""
+        """End receiving; what was sent before is taken."""
         self._writer.send(b"")
+        self._thread.join()
+        self._reader.close()
+        self._writer.close()
 
     def _receive(self) -> None:
         while data := self._reader.recv(MOST_BYTES):
