@@ -303,7 +303,9 @@ class TestRead:
         assert get_run("again", ada) == run or get_run("again", ada).id == run.id  # type: ignore[union-attr]
         assert get_run(old.identity.run, ada).id == old.identity.run  # type: ignore[union-attr]
 
-    @pytest.mark.parametrize("id", ["", "\0", "none", "é" * 300, "0b6f7a3e-0000-4000-8000-000000000001", "{}", "' or 1=1 --"])
+    @pytest.mark.parametrize(
+        "id", ["", "\0", "none", "é" * 300, "0b6f7a3e-0000-4000-8000-000000000001", "{}", "' or 1=1 --"]
+    )
     def test_any_other_id_is_nobodys(self, ada: Any, id: str) -> None:
         assert get_run(id, ada) is None
 
