@@ -152,15 +152,16 @@ def _unknown(message: Any, id: str, name: str, **kwargs: Any) -> None:
 
 
 def _prerun(task_id: str, task: Any, **kwargs: Any) -> None:
-    eager = bool(task.request.is_eager)
+    request = task.request
+    eager = bool(request.is_eager)
     outer = current_run() if eager else None
-    identity = _identity_of(task.request, task_id) or (_eager_identity(task, task_id, outer) if eager else None)
+    identity = _identity_of(request, task_id) or (_eager_identity(task, task_id, outer) if eager else None)
     if identity is None:
         enter(None, nested=eager)
         return
     here = Here(
         identity,
-        attempt=_attempt(task.request.retries),
+        attempt=_attempt(request.retries),
         execution=new_execution(),
         worker=writer.worker,
         eager=eager and writer.worker is None,
@@ -170,7 +171,8 @@ def _prerun(task_id: str, task: Any, **kwargs: Any) -> None:
 
 
 def _success(sender: Any, **kwargs: Any) -> None:
-    if (here := _here(sender.request.id)) is not None:
+    here = current_run()
+    if here is not None and here.identity.task_id == sender.request.id:
         here.tell(here.ending("succeeded", result=here.result))
 
 

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from taskbell.ground.events import encode_payload
+from taskbell.exceptions import PayloadTooLarge
+from taskbell.ground.events import PAYLOAD_BYTES, encode_payload
 from taskbell.models import Outbox
 from taskbell.runs.states import Fact, Identity
 
@@ -22,7 +22,7 @@ def to_row(fact: Fact) -> Outbox:
         run_key=identity.run,
         task_id=identity.task_id,
         latest_key=identity.run if fact.kind == "progress" else None,
-        payload=encode_payload(_lean(asdict(fact))),
+        payload=encode_payload(_lean(fact)),
     )
 
 
@@ -33,7 +33,10 @@ def from_row(row: Outbox) -> Fact:
 
 def to_bytes(fact: Fact) -> bytes:
     """Return the fact as a datagram."""
-    return encode_payload(_lean(asdict(fact))).encode("ascii")
+    text = json.dumps(_lean(fact), separators=(",", ":"), allow_nan=False)
+    if len(text) > PAYLOAD_BYTES:
+        raise PayloadTooLarge
+    return text.encode("ascii")
 
 
 def from_bytes(data: bytes) -> Fact:
@@ -47,10 +50,11 @@ def from_dict(values: dict[str, Any]) -> Fact:
     return Fact(**{**_known(values, _FACT), "identity": identity})
 
 
-def _lean(values: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what is None: facts are many and small."""
-    lean = {key: value for key, value in values.items() if value is not None and value is not False}
-    lean["identity"] = {key: value for key, value in values["identity"].items() if value is not None}
+def _lean(fact: Fact) -> dict[str, Any]:
+    """Return what is not None: facts are many and small. Not by `asdict`, which copies deeply and takes longer."""
+    lean = {key: value for key in Fact.__slots__ if (value := getattr(fact, key)) is not None and value is not False}
+    identity = fact.identity
+    lean["identity"] = {key: value for key in Identity.__slots__ if (value := getattr(identity, key)) is not None}
     return lean
 
 

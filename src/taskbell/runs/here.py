@@ -139,11 +139,12 @@ def publish_result(result: Any) -> None:
 
 def _track(iterable: Iterable[T], here: Here, message: str | None, total: float | None) -> Iterator[T]:
     progress(0, total, message)
-    clock, done = time.monotonic, 0
+    clock, due_at, done = time.monotonic, here.due_at, 0
     for done, item in enumerate(iterable, 1):
         yield item
-        if clock() >= here.due_at:
+        if clock() >= due_at:
             progress(done, total)
+            due_at = here.due_at
     here.done, here.total = done, total if total is not None else done
 
 
