@@ -70,4 +70,5 @@ USE_TZ = True
 TASKBELL = {
     "STREAMS_PER_ADDRESS": WITHOUT_LIMIT,
     "STREAMS_PER_PERSON": WITHOUT_LIMIT,
+    "TASKS": {"bench.listed": "Measured"},
 }

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import psutil
 
-from bench.measure import fanout, handshakes, idle, latency, tick, writer
+from bench.measure import fanout, handshakes, idle, latency, tasks, tick, writer
 from bench.rig.build import BENCH
 from bench.rig.check import check_load_tool
 from bench.rig.databases import ENGINES, Databases
@@ -30,6 +30,7 @@ MEASURES: Final[dict[str, ModuleType]] = {
     "latency": latency,
     "tick": tick,
     "writer": writer,
+    "tasks": tasks,
 }
 QUIET: Final = 0.1
 RESULTS: Final = BENCH / "results.json"
