@@ -15,7 +15,7 @@ ON_POSTGRES := $(BIN)/python -m tests.servers.postgres
 # With ARGS it is no failure that none of the chosen tests is a contract (pytest's exit code 5).
 NONE_IS_FINE = $(if $(ARGS),|| test $$? -eq 5)
 
-.PHONY: help install browser try test test-fast test-all lint types format bench clean
+.PHONY: help install browser try test contract test-fast test-all lint types format bench clean
 
 help:
 	@echo 'make try        type a line, see it come back over Server-Sent Events'
@@ -48,6 +48,10 @@ try: install
 
 test: install browser
 	$(PYTEST) -m 'not slow' $(ARGS)
+	$(MAKE) contract
+
+# The contract tests again, on PostgreSQL.
+contract: install
 	$(ON_POSTGRES) $(PYTEST) -m 'contract and not slow' $(ARGS) $(NONE_IS_FINE)
 
 test-fast: install
