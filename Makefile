@@ -21,7 +21,7 @@ endef
 # With ARGS it is no failure that none of the chosen tests is a contract (pytest's exit code 5).
 NONE_IS_FINE = $(if $(ARGS),|| test $$? -eq 5)
 
-.PHONY: help install browser demo try test test-fast test-all lint types format js bench clean
+.PHONY: help install browser demo try test contract test-fast test-all lint types format js bench clean
 
 help:
 	@echo 'make demo       press a button, see a Celery task reach its page; PORT=8001 moves it'
@@ -65,6 +65,10 @@ try: install
 
 test: install browser
 	$(PYTEST) -m 'not slow' $(ARGS)
+	$(MAKE) contract
+
+# The contract tests again, on PostgreSQL.
+contract: install
 	$(ON_POSTGRES) $(PYTEST) -m 'contract and not slow' $(ARGS) $(NONE_IS_FINE)
 
 test-fast: install
