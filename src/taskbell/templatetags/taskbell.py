@@ -111,7 +111,8 @@ def person_key(request: HttpRequest) -> str:
     # A session in a cookie has a new key whenever it is written.
     lasting = session is not None and not isinstance(session, SignedCookies)
     sign_in = session.session_key if session is not None and lasting else ""
-    return salted_hmac("taskbell.page", f"{key_of(request.user)}/{sign_in}").hexdigest()[:KEY_LENGTH]  # type: ignore[arg-type]
+    said = f"{key_of(request.user)}/{sign_in}"  # type: ignore[arg-type]
+    return salted_hmac("taskbell.page", said, algorithm="sha256").hexdigest()[:KEY_LENGTH]
 
 
 def _shown(run: RunView, cursor: str) -> dict[str, Any]:
