@@ -37,22 +37,22 @@ function listen() {
   listenForDrops(find("start"));
 }
 
-/** A task that takes long, and, once it runs, kill -9 to its worker. */
-async function killWorker() {
-  const { first, then } = find("kill").dataset;
-  const { task_id } = await post(first, JSON.stringify({ seconds: 60 }));
-  const watch = taskbell.watch(task_id);
-  if (watch.state !== "running") {
-    await new Promise((resolve) => watch.addEventListener("change", () => watch.state === "running" && resolve()));
-  }
-  watch.close();
-  await post(then);
-}
+/** kill -9 to the worker, in the middle of a long task. */
+const killWorker = () => inTheMiddle(find("kill"), 60);
 
-/** A task that ends while nobody is there to tell of it. */
-async function stopServer() {
-  const { first, then } = find("stop").dataset;
-  await post(first, JSON.stringify({ seconds: 3 }));
+/** The server goes away, and a task ends while nobody is there to tell of it. */
+const stopServer = () => inTheMiddle(find("stop"), 3);
+
+/**
+ * Start a task, and once it runs do what else the button says.
+ * @param {HTMLElement} button
+ * @param {number} seconds
+ */
+async function inTheMiddle({ dataset: { first, then } }, seconds) {
+  const { task_id } = await post(first, JSON.stringify({ seconds }));
+  const watch = taskbell.watch(task_id);
+  await new Promise((resolve) => watch.addEventListener("change", () => watch.state === "running" && resolve()));
+  watch.close();
   await post(then);
 }
 
