@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from statistics import median
 
 import psutil
 import pytest
 from django.db import transaction
 
 from taskbell import for_user
+from taskbell.runs.children import CHILD_WAIT
 from tests.engines import tasks
 from tests.engines.conftest import LEASE, Stage
 from tests.engines.worker import Owner, Pool, Worker, endings_of, lines, wait_for
@@ -100,8 +102,9 @@ def test_a_child_waits_no_longer_than_a_tenth_of_a_second_for_a_frozen_main_proc
         made.worker.process.resume()
     took = [float(one) for file in files for one in file.read_text().split()]
     # The kernel's queue is full after a while; then each report waits its tenth of a second, and for one of two cores.
-    assert max(took) > 0.09
-    assert max(took) < 0.1 + 0.2
+    waited = [seconds for seconds in took if seconds > CHILD_WAIT / 2]
+    # The median, because on two busy cores anything may now and then be woken late.
+    assert 0.9 * CHILD_WAIT < median(waited) < 1.5 * CHILD_WAIT
     assert_each_ended_once(made.ada, "succeeded", [task.id for task in told])
 
 
@@ -157,12 +160,12 @@ def frozen(postgres: Postgres) -> Iterator[None]:
 
 def test_with_sqlite_locked_tasks_run_on(stage: MakeStage, tmp_path: Path) -> None:
     made = stage("sqlite")
-    tasks_run_on(made, locked(made), 8, tmp_path / "notes")
+    tasks_run_on(made, locked(made), 5, tmp_path / "notes")
 
 
 def test_with_postgres_frozen_tasks_run_on(stage: MakeStage, postgres: Postgres, tmp_path: Path) -> None:
     made = stage("postgres")
-    tasks_run_on(made, frozen(postgres), 8, tmp_path / "notes")
+    tasks_run_on(made, frozen(postgres), 5, tmp_path / "notes")
 
 
 @pytest.mark.slow

@@ -194,6 +194,10 @@ class Away:
         raise OperationalError("the server closed the connection unexpectedly")
 
 
+def probing() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "taskbell-probe"]
+
+
 class TestProbe:
     def test_the_ending_that_the_queue_knows_is_told(self, ada: Any) -> None:
         def probe(run: Run) -> Fact | None:
@@ -214,7 +218,9 @@ class TestProbe:
         by = worker()
         for _ in range(20):
             running(ada, by)
-        watch = Watch(lambda run: release.wait(60) and None)
+        watch = Watch()
+        # Shorter than the two seconds that the ticker gives an idle transaction, which this whole test is.
+        watch.reaper._probes = Probes(lambda run: release.wait(60) and None, seconds=0.5)
         try:
             watch.watch(LEASE)
             began = time.monotonic()
@@ -222,13 +228,15 @@ class TestProbe:
             assert time.monotonic() - began < 3
             # While it hangs nobody else is asked, and no thread is added.
             running(ada, by)
-            began, threads = time.monotonic(), threading.active_count()
+            began, threads = time.monotonic(), probing()
             watch.now += 1
             assert watch.step() == ["lost"]
             assert time.monotonic() - began < 1
-            assert threading.active_count() == threads
+            assert probing() == threads
         finally:
             release.set()
+            for thread in probing():
+                thread.join(5)
         assert "no answer" in caplog.text
 
     def test_a_slow_queue_answers_for_some_and_the_others_are_asked_next_time(self, ada: Any) -> None:
@@ -250,7 +258,7 @@ class TestProbe:
         release = threading.Event()
         probes = Probes(lambda run: release.wait(60) and None, seconds=0.05)
         probes.ask([Run(identity=Life(ada).identity)])
-        [thread] = [thread for thread in threading.enumerate() if thread.name == "taskbell-probe" and thread.is_alive()]
+        [thread] = probing()
         assert thread.daemon
         release.set()
         thread.join(5)
