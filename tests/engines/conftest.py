@@ -42,6 +42,9 @@ def valkey_of_tasks(session_valkey: Valkey) -> Iterator[Valkey]:
 @pytest.fixture(scope="module")
 def broker(valkey_of_tasks: Valkey) -> Iterator[str]:
     address = use_broker(valkey_of_tasks)
+    # Other tests of this process have a Celery of their own, and shared tasks go to the one that is current.
+    app.set_current()
+    app.set_default()
     with override_settings(TASKBELL={"TASKS": LISTED, "LEASE": LEASE}):
         yield address
 
