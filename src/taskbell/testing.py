@@ -1,8 +1,8 @@
 """For the tests of projects: what was published, inside a `TestCase` and its never-ending transaction.
 
-    with taskbell.testing.capture() as published:
-        client.post("/photos/42/share/")
-    assert published.to(friend) == [("message", {"photo": 42})]
+with taskbell.testing.capture() as published:
+    client.post("/photos/42/share/")
+assert published.to(friend) == [("message", {"photo": 42})]
 """
 
 import json
