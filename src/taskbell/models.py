@@ -112,6 +112,11 @@ class Run(models.Model):
     parent = models.UUIDField(null=True)
     root = models.UUIDField(null=True)
     group_id = models.CharField(max_length=TASK_ID_LENGTH, null=True)
+    # Of a run with steps: what is known of each, as JSON. Of a step: its place in `parent`, and the places of those
+    # that are skipped if it fails.
+    steps = models.TextField(null=True)
+    step = models.PositiveIntegerField(null=True)
+    skips = models.TextField(null=True)
     state = models.CharField(max_length=16)
     late = models.BooleanField(default=False)
     attempt = models.PositiveIntegerField(default=1)
@@ -124,6 +129,8 @@ class Run(models.Model):
     error_message = models.TextField(null=True)
     error_reference = models.CharField(max_length=64, null=True)
     queued_at = models.DateTimeField()
+    # By the clock of the gateway that folded it: writers' clocks may be wrong by hours.
+    waiting_since = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     next_attempt_at = models.DateTimeField(null=True)
