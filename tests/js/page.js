@@ -1,0 +1,67 @@
+// A client as a page makes it, on a server, a clock and storage that tests hold in their hands.
+
+import { Client } from "../../src/taskbell/js/client.js";
+import { Place } from "../../src/taskbell/js/place.js";
+import { FakeClock, FakeServer, FakeStorage, OPENING, cursor, ping, settle } from "./fakes.js";
+
+export const PING = 20;
+
+/** A page: a client on a server, a clock and storage that the next page of a test may share. */
+export function page({ server = new FakeServer(), clock = new FakeClock(), storage = new FakeStorage(), person = "ann", at = 5, ...rest } = {}) {
+  const reported = [];
+  const statuses = [];
+  const rung = [];
+  const client = new Client({
+    events: "/events/",
+    cursor: at === null ? "" : cursor(at),
+    ping: PING,
+    place: new Place(storage, person),
+    api: null,
+    open: server.open,
+    clock,
+    // The longest wait of each draw, so that a test knows it.
+    random: () => 1,
+    report: (error) => reported.push(error),
+    ...rest,
+  });
+  client.addEventListener("status", () => statuses.push(client.status));
+  client.addEventListener("ending", ({ detail }) => rung.push(`${detail.id} ${detail.state}`));
+  return { client, server, clock, storage, reported, statuses, rung };
+}
+
+/** A page whose stream is live. */
+export async function live(options) {
+  const made = page(options);
+  made.client.start();
+  await settle();
+  await made.server.send(OPENING, ping(options?.at ?? 5));
+  return made;
+}
+
+/** Collects what a handler is called with. */
+export function listen(client, type) {
+  const heard = [];
+  const off = client.on(type, (data) => heard.push(data.n ?? data));
+  return { heard, off };
+}
+
+export class FakeApi {
+  asked = [];
+  /** @param {object} options `runs` is the list, `others` are found by id only */
+  constructor({ runs = [], others = [], at = 5, fail = [] } = {}) {
+    Object.assign(this, { runs, others, at, fail });
+  }
+  async list() {
+    return this.#answer("list", () => ({ runs: this.runs, cursor: cursor(this.at) }));
+  }
+  async run(id) {
+    const find = () => [...this.runs, ...this.others].find((each) => each.id === id || each.task_id === id) ?? null;
+    return this.#answer(id, () => ({ run: find(), cursor: cursor(this.at) }));
+  }
+  async #answer(what, make) {
+    this.asked.push(what);
+    const error = this.fail.shift();
+    if (error) throw error;
+    return make();
+  }
+}
