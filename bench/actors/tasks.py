@@ -177,16 +177,16 @@ def step_ns(items: Any) -> float:
 @contextmanager
 def without_taskbell() -> Iterator[None]:
     """Take Taskbell's handlers away: the same process, and Celery alone."""
-    from taskbell.engines.celery import _HANDLERS
+    from taskbell.engines.celery import HANDLERS
 
-    names = [name for name in _HANDLERS if hasattr(signals, name)]
+    names = [name for name in HANDLERS if hasattr(signals, name)]
     for name in names:
         getattr(signals, name).disconnect(dispatch_uid=f"{OURS}.{name}")
     try:
         yield
     finally:
         for name in names:
-            getattr(signals, name).connect(_HANDLERS[name], weak=False, dispatch_uid=f"{OURS}.{name}")
+            getattr(signals, name).connect(HANDLERS[name], weak=False, dispatch_uid=f"{OURS}.{name}")
 
 
 def in_a_row(make: Callable[[], Callable[[], object]]) -> list[float]:

@@ -406,14 +406,14 @@ class TestEager:
 
 def test_every_handler_swallows_what_celery_may_send() -> None:
     """Signals have lost and gained arguments between versions."""
-    from taskbell.engines import celery
+    from taskbell.engines.celery import main_process, task
 
     message = SimpleNamespace(headers=None)
     request = SimpleNamespace(id="x", headers=None, message=message, request_dict={}, retries=None)
-    celery._received(request=request, sender=None)
-    celery._revoked(request=request, expired=False, terminated=True, signum=None)
-    celery._unknown(message=message, id="x", name="y", exc=None)
-    celery._failure(task_id="x", exception=ValueError())
-    celery._retry(request=request, reason=None)
-    celery._postrun(task_id="x")
+    main_process.received(request=request, sender=None)
+    main_process.revoked(request=request, expired=False, terminated=True, signum=None)
+    main_process.unknown(message=message, id="x", name="y", exc=None)
+    task.failure(task_id="x", exception=ValueError())
+    task.retry(request=request, reason=None)
+    task.postrun(task_id="x")
     assert current_run() is None

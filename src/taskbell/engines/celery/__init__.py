@@ -1,0 +1,60 @@
+"""Celery: signals become facts. What these miss, main process and reaper tell (docs/explain/endings.md).
+
+Four processes are met here: who publishes (web, beat, shell, or a task), the worker's main process, its pool children,
+and, in solo and threads pools, main process and task in one. No handler may raise, wait or touch the task's connection.
+"""
+
+import time
+from typing import Final
+
+from celery import current_app, signals
+from celery.result import AsyncResult
+from celery.states import FAILURE, REVOKED, SUCCESS
+
+from taskbell.engines.base import Engine
+from taskbell.engines.celery import main_process, messages, publishing, task
+from taskbell.runs.failure import reference_for
+from taskbell.runs.states import Fact, Kind, Run
+
+UID: Final = "taskbell.engines.celery"
+
+HANDLERS: Final = {
+    "before_task_publish": publishing.before,
+    "after_task_publish": publishing.after,
+    "worker_init": main_process.begin,
+    "worker_shutdown": main_process.finish,
+    "task_received": main_process.received,
+    "task_revoked": main_process.revoked,
+    "task_unknown": main_process.unknown,
+    "task_prerun": task.prerun,
+    "task_success": task.success,
+    "task_failure": task.failure,
+    "task_retry": task.retry,
+    "task_postrun": task.postrun,
+}
+
+
+class Celery(Engine):
+    """Celery 5.4 and newer; prefork, threads and solo pools."""
+
+    name = messages.ENGINE
+
+    def install(self) -> None:
+        for signal, handler in HANDLERS.items():
+            getattr(signals, signal).connect(handler, weak=False, dispatch_uid=f"{UID}.{signal}")
+
+    def probe(self, run: Run) -> Fact | None:
+        result = AsyncResult(run.identity.task_id, app=current_app)
+        kinds: dict[str, Kind] = {SUCCESS: "succeeded", FAILURE: "failed", REVOKED: "cancelled"}
+        kind = kinds.get(result.state)
+        if kind is None:
+            return None
+        reference = reference_for(result.result, run.identity) if kind == "failed" else None
+        return Fact(
+            identity=run.identity,
+            kind=kind,
+            at=time.time(),
+            attempt=run.attempt,
+            execution=run.execution,
+            error_reference=reference,
+        )

@@ -1,0 +1,80 @@
+"""Where a task is published: it gets its run and its owner, and its owner is told that it waits."""
+
+import time
+from typing import Any, Final
+
+from taskbell.engines.celery.messages import BUILT_IN, ENGINE, attempt_of, identity_in, seconds_of
+from taskbell.models import TASK_ID_LENGTH
+from taskbell.runs import header
+from taskbell.runs.here import Here, current_run, tell_queued
+from taskbell.runs.labels import label_for
+from taskbell.runs.owner import owner_key
+from taskbell.runs.states import Fact, Identity
+
+# What the columns hold.
+NAME_LENGTH: Final = 255
+
+
+def before(sender: str, headers: dict[str, Any], **kwargs: Any) -> None:
+    """Give a task that people may see its run and its owner, before its message leaves."""
+    here, task_id = current_run(), headers.get("id")
+    if not task_id or sender.startswith(BUILT_IN):
+        return
+    if here is not None and here.identity.task_id == task_id:  # retry and replace keep the run
+        headers[header.NAME] = header.sign(here.identity)
+        here.republished = True
+        return
+    if (preset := headers.pop(header.NAME, None)) is not None and identity_in(preset, task_id) is not None:
+        headers[header.NAME] = preset
+        return
+    identity = _new_identity(sender, task_id, headers.get("group"), here)
+    if identity is not None:
+        headers[header.NAME] = header.sign(identity)
+
+
+def after(headers: dict[str, Any], **kwargs: Any) -> None:
+    """Tell "queued", now that the broker has the message."""
+    identity = identity_in(headers.get(header.NAME), headers.get("id", ""))
+    here = current_run()
+    if identity is None or (here is not None and here.identity.run == identity.run):
+        return
+    tell_queued(
+        Fact(
+            identity=identity,
+            kind="queued",
+            at=identity.queued_at,
+            attempt=attempt_of(headers.get("retries")),
+            next_attempt_at=seconds_of(headers.get("eta")),
+            expires_at=seconds_of(headers.get("expires")),
+        )
+    )
+
+
+def eager_identity(task: Any, task_id: str, outer: Here | None) -> Identity | None:
+    """Return the run of an eager task, which was never published; whoever calls it is its owner."""
+    if outer is not None and outer.identity.task_id == task_id:  # replace() runs inside what it replaces
+        return outer.identity
+    identity = _new_identity(task.name, task_id, None, outer) if not task.name.startswith(BUILT_IN) else None
+    if identity is not None:  # retry() copies the headers
+        task.request.headers = {**(task.request.headers or {}), header.NAME: header.sign(identity)}
+    return identity
+
+
+def _new_identity(name: str, task_id: str, group: str | None, here: Here | None) -> Identity | None:
+    # The label first: to ask for the owner may load a session and its user.
+    label = label_for(name) if len(task_id) <= TASK_ID_LENGTH else None
+    user_key = owner_key(here.identity.user_key if here is not None else None) if label is not None else None
+    if user_key is None or label is None:
+        return None
+    return Identity(
+        run=header.new_run(),
+        task_id=task_id,
+        engine=ENGINE,
+        name=name[:NAME_LENGTH],
+        label=label[:NAME_LENGTH],
+        user_key=user_key,
+        parent=here.identity.run if here is not None else None,
+        root=(here.identity.root or here.identity.run) if here is not None else None,
+        group=group,
+        queued_at=time.time(),
+    )
