@@ -79,7 +79,7 @@ def deliver() -> int:
             create_head(alias)
         elif isinstance(answer, Busy):
             raise RuntimeError("Another ticker holds the head; is a gateway running on the test database?")
-        elif not answer.rows:
+        elif not (answer.rows or answer.more):
             return moved
         else:
             moved += len(answer.rows)

@@ -19,14 +19,13 @@ from taskbell import apublish, publish, publish_many
 from taskbell.exceptions import InvalidChannel, InvalidEvent, InvalidPayload
 from taskbell.ground.cursor import NONCE_AT_ZERO, Cursor
 from taskbell.models import Log, LogHead, Outbox, Recipient
-from taskbell.store.folds import Numbered
+from taskbell.store.folds import Entry, Numbered
 from taskbell.store.head import create_head, new_epoch, read_head
 from taskbell.store.log import LogRow, Lost, Page, place_of_head, read_after, tail
 from taskbell.store.outbox import BATCH_ROWS
-from taskbell.store.sift import ACCOUNT_WAIT
+from taskbell.store.tick import ACCOUNT_SECONDS, KEEP_SECONDS, Busy, Moved, NoHead, Ticker
 from taskbell.store.tick import BATCH_ROWS as TICK_ROWS
-from taskbell.store.tick import KEEP_SECONDS, Busy, Moved, NoHead, Ticker
-from tests.store.folding import entry, fact, folding
+from tests.store.folding import Recording, as_event, entry, fact, folding
 
 ALIAS = "default"
 pytestmark = [pytest.mark.contract, pytest.mark.django_db]
@@ -62,6 +61,22 @@ def moved(ticker: Ticker) -> list[LogRow]:
     answer = ticker.tick()
     assert isinstance(answer, Moved), answer
     return list(answer.rows)
+
+
+def moved_while_more(ticker: Ticker) -> list[LogRow]:
+    """Tick as a gateway does, for as long as there is more; within some hundred ticks that must end."""
+    rows: list[LogRow] = []
+    for _ in range(200):
+        answer = ticker.tick()
+        assert isinstance(answer, Moved), answer
+        rows += answer.rows
+        if not answer.more:
+            return rows
+    raise AssertionError("there is always more")
+
+
+def refuse_all(entries: Sequence[Numbered], using: str) -> None:
+    raise DataError("out of range")
 
 
 def payloads(rows: list[LogRow]) -> list[Any]:
@@ -409,14 +424,74 @@ class TestFolds:
             patch.setattr(fold, "numbered", refuse)
             for number in range(10):
                 fact("proof", number)
-            told: list[object] = []
-            for _ in range(30):
-                told += payloads(moved(ticker))
+            told = payloads(moved_while_more(ticker))
         assert told == [0, 1, 2, 3, 4, 5, 6, 8, 9]
         assert Outbox.objects.get().payload == "7"
         assert Outbox.objects.get().failed_at is not None
         assert (ticker.failed, read_head(ALIAS).seq) == (1, 9)
         assert "is set aside" in caplog.text
+
+    def test_so_is_one_whose_harm_shows_in_what_others_caused(self, ticker: Ticker) -> None:
+        """The fold tells only the last of a batch, and that holds what the rows before it have changed."""
+
+        class Summing(Recording):
+            def fold(self, rows: Sequence[Outbox], using: str) -> list[Entry]:
+                total = sum(json.loads(row.payload) for row in rows)
+                return [entry(rows[-1], payload=str(total))]
+
+            def numbered(self, entries: Sequence[Numbered], using: str) -> None:
+                if any(int(one.entry.payload) >= 100 for one in entries):
+                    raise DataError("out of range")
+
+        with folding("proof", fold=Summing(as_event)):
+            for number in (1, 2, 100, 3):
+                fact("proof", number)
+            assert sum(payloads(moved_while_more(ticker))) == 6
+        assert Outbox.objects.get().payload == "100"
+
+    def test_only_the_fold_that_refuses_is_narrowed(self, ticker: Ticker) -> None:
+        with folding("sound") as sound, folding("bad") as bad, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bad, "numbered", refuse_all)
+            for number in range(3):
+                fact("sound", number)
+            fact("bad", 3)
+            publish("public:news", "message", 4)
+            assert payloads(moved_while_more(ticker)) == [0, 1, 2, 4]
+        assert len(sound.batches) == 2, "once with the bad row, once without"
+        assert Outbox.objects.get().kind == "bad"
+
+    def test_rows_that_wait_for_an_account_keep_no_bad_row_in_the_way(self, ticker: Ticker, clock: Clock) -> None:
+        late = [User(pk=4_000 + number, username=f"late{number}") for number in range(3)]
+        with folding("proof") as fold, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fold, "numbered", refuse_all)
+            for user in late:
+                fact("proof", user.pk, channel=None, user_key=str(user.pk))
+            assert moved_while_more(ticker) == []
+            fact("proof", 1)
+            publish("public:news", "message", 2)
+            assert payloads(moved_while_more(ticker)) == [2]
+            # Two become visible together with one more that cannot be written.
+            late[0].save(), late[1].save()
+            fact("proof", 3)
+            publish("public:news", "message", 4)
+            assert payloads(moved_while_more(ticker)) == [4]
+        assert ticker.failed == 4
+        waiting = Outbox.objects.get(failed_at=None)
+        assert waiting.user_key == str(late[2].pk)
+
+    def test_a_fold_that_caused_nothing_learns_no_numbers(self, ticker: Ticker) -> None:
+        with folding("silent", lambda row, using: []) as silent, folding("proof"):
+            fact("silent", 1)
+            fact("proof", 2)
+            assert payloads(moved(ticker)) == [2]
+        assert silent.told == []
+
+    def test_facts_that_change_nothing_hold_up_nobody(self, ticker: Ticker) -> None:
+        with folding("silent", lambda row, using: []):
+            for number in range(TICK_ROWS):
+                fact("silent", number)
+            publish("public:news", "message", "behind them")
+            assert payloads(moved_while_more(ticker)) == ["behind them"]
 
     def test_a_database_in_trouble_sets_nothing_aside(self, ticker: Ticker) -> None:
         def no_table(entries: object, using: str) -> None:
@@ -481,20 +556,66 @@ class TestPeople:
 
     def test_after_a_minute_it_is_dropped_and_counted(self, ticker: Ticker, clock: Clock) -> None:
         publish(User(pk=4_000, username="nobody"), "message", 1)
-        _age(ACCOUNT_WAIT - timedelta(seconds=5))
+        assert moved(ticker) == []
+        clock.now += ACCOUNT_SECONDS - 1
         assert moved(ticker) == []
         assert (payloads_waiting(), ticker.dropped) == ([1], 0)
-        _age(timedelta(seconds=5))
         clock.now += KEEP_SECONDS
         assert moved(ticker) == []
         assert (payloads_waiting(), ticker.dropped) == ([], 1)
 
+    @pytest.mark.parametrize("offset", [timedelta(days=-1), timedelta(hours=-1), timedelta(hours=1)])
+    def test_the_minute_is_the_tickers_whatever_the_writers_clock_says(
+        self, ticker: Ticker, clock: Clock, offset: timedelta
+    ) -> None:
+        nobody = User(pk=4_000, username="nobody")
+        publish(nobody, "message", 1)
+        Outbox.objects.update(created_at=timezone.now() + offset)
+        for _ in range(2):
+            assert moved(ticker) == []
+            assert (payloads_waiting(), ticker.dropped) == ([1], 0)
+            clock.now += ACCOUNT_SECONDS / 2
+        assert moved(ticker) == []
+        assert (payloads_waiting(), ticker.dropped) == ([], 1)
+
+    def test_what_comes_later_waits_its_own_minute(self, ticker: Ticker, clock: Clock) -> None:
+        for number in range(3):
+            publish(User(pk=4_000 + number, username="nobody"), "message", number)
+            moved(ticker)
+            clock.now += ACCOUNT_SECONDS / 2
+        moved(ticker)
+        assert (payloads_waiting(), ticker.dropped) == ([2], 2)
+
+    def test_facts_wait_like_events_and_no_fold_sees_them_before(self, ticker: Ticker, clock: Clock) -> None:
+        late = User(pk=4_000, username="late")
+        with folding("proof") as fold:
+            waiting = fact("proof", 1, channel=None, user_key=str(late.pk))
+            other = fact("proof", 2)
+            publish(late, "message", 3)
+            assert payloads(moved(ticker)) == [2]
+            clock.now += ACCOUNT_SECONDS / 2
+            assert moved(ticker) == []
+            assert fold.batches == [[other.id]]
+            late.save()
+            clock.now += KEEP_SECONDS
+            assert payloads(moved(ticker)) == [1, 3]
+            assert fold.batches == [[other.id], [waiting.id]]
+        assert (payloads_waiting(), ticker.dropped) == ([], 0)
+
+    def test_a_fact_of_nobody_is_dropped_after_a_minute_unseen(self, ticker: Ticker, clock: Clock) -> None:
+        with folding("proof") as fold:
+            fact("proof", 1, channel=None, user_key="4000")
+            assert moved(ticker) == []
+            clock.now += ACCOUNT_SECONDS
+            assert moved(ticker) == []
+        assert (payloads_waiting(), ticker.dropped, fold.batches) == ([], 1, [])
+
     @pytest.mark.parametrize("key", ["", "abc", "1e3", "-1", "0", str(2**63), str(10**30), "1.5", "None", "7" * 128])
-    def test_a_key_that_no_account_has_stops_nobody(self, ticker: Ticker, key: str, ada: Any) -> None:
+    def test_a_key_that_no_account_has_stops_nobody(self, ticker: Ticker, clock: Clock, key: str, ada: Any) -> None:
         Outbox.objects.create(kind="event", user_key=key, type="message", payload="1")
         publish(ada, "message", 2)
         assert payloads(moved(ticker)) == [2]
-        _age(ACCOUNT_WAIT)
+        clock.now += ACCOUNT_SECONDS
         publish(ada, "message", 3)
         assert payloads(moved(ticker)) == [3]
         assert ticker.dropped == 1

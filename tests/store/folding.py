@@ -40,9 +40,9 @@ class Recording(Fold):
 
 
 @contextmanager
-def folding(kind: str, step: Step = as_event) -> Iterator[Recording]:
-    """Have facts of `kind` folded by `step`."""
-    fold = Recording(step)
+def folding(kind: str, step: Step = as_event, fold: Recording | None = None) -> Iterator[Recording]:
+    """Have facts of `kind` folded by `step`, or by a fold of another make."""
+    fold = fold or Recording(step)
     folds.register(kind, fold)
     try:
         yield fold

@@ -134,9 +134,11 @@ class Pump(threading.Thread):
                 create_head(self.alias)
                 continue
             self._try_at = None
-            if not isinstance(answer, Moved) or not answer.rows:
+            if not isinstance(answer, Moved) or not (answer.rows or answer.more):
                 self._ticking = self._ticking and isinstance(answer, Moved)
                 return took
+            if not answer.rows:  # facts that changed nothing, or a row set aside: what follows waits behind them
+                continue
             self._ticking = took = True
             ring_soon(self.alias)
             if not self._continues(answer):

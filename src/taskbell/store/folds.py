@@ -46,7 +46,7 @@ class Fold(ABC):
         """Return the entries that these rows (in outbox order) cause; none for a fact that changes nothing."""
 
     def numbered(self, entries: Sequence[Numbered], using: str) -> None:
-        """Learn the log numbers that the entries were given, in the same transaction."""
+        """Learn the log numbers that the entries were given, in the same transaction; not called without any."""
 
 
 _folds: Final[dict[str, Fold]] = {}

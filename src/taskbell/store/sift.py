@@ -2,21 +2,15 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Final
 
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError, transaction
-from django.utils import timezone
 
 from taskbell.models import Outbox
 from taskbell.store.folds import Entry, Fold, Numbered, fold_for
 from taskbell.store.outbox import EVENT
 from taskbell.store.people import channels_of
-
-# An account created in another transaction than its event may be committed a little later; longer is a mistake.
-ACCOUNT_WAIT: Final = timedelta(seconds=60)
 
 logger = logging.getLogger("taskbell")
 
@@ -29,6 +23,15 @@ class FoldRefused(Exception):
         self.rows = rows
 
 
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What a fold made of the rows that it was given."""
+
+    fold: Fold
+    rows: Sequence[int]
+    entries: Sequence[Entry]
+
+
 @dataclass(slots=True)
 class Sifted:
     """A batch taken apart: `entries` with their channels in outbox order, and ids by what becomes of the rows."""
@@ -38,8 +41,7 @@ class Sifted:
     kept: list[int] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)
     dropped: int = 0
-    rows: list[int] = field(default_factory=list)
-    _folds: list[tuple[Fold, list[Entry]]] = field(default_factory=list)
+    _folded: list[Folded] = field(default_factory=list)
 
     def tell_folds(self, first_seq: int, using: str) -> None:
         """Tell each fold which numbers its entries were given."""
@@ -47,29 +49,53 @@ class Sifted:
             id(entry): Numbered(seq, channel, entry)
             for seq, (entry, channel) in enumerate(self.entries, start=first_seq)
         }
-        for fold, entries in self._folds:
-            told = [numbered[id(entry)] for entry in entries if id(entry) in numbered]
-            try:
-                fold.numbered(told, using)
-            except (DatabaseError, InterfaceError) as error:
-                if not isinstance(error, DataError | IntegrityError):
-                    raise  # the database's trouble, not a row's
-                raise FoldRefused(self.rows) from error
-            except Exception as error:
-                raise FoldRefused(self.rows) from error
+        for folded in self._folded:
+            told = [numbered[id(entry)] for entry in folded.entries if id(entry) in numbered]
+            if told:
+                self._tell(folded, told, using)
+
+    def _tell(self, folded: Folded, told: Sequence[Numbered], using: str) -> None:
+        # Every row that was folded, not only those that are told: an entry holds what earlier rows have changed.
+        rows = [id for id in folded.rows if id not in self.failed]
+        try:
+            folded.fold.numbered(told, using)
+        except (DatabaseError, InterfaceError) as error:
+            if not isinstance(error, DataError | IntegrityError):
+                raise  # the database's trouble, not a row's
+            raise FoldRefused(rows) from error
+        except Exception as error:
+            raise FoldRefused(rows) from error
 
 
-def sift(ids: Sequence[int], using: str) -> Sifted:
-    """Read the rows and decide; called under the head's lock."""
+def sift(ids: Sequence[int], using: str, waited: Collection[int] = ()) -> Sifted:
+    """Read the rows and decide; called under the head's lock.
+
+    A row whose account is not visible is kept, and no fold sees it; one of those that have `waited` is dropped.
+    """
     rows = list(Outbox.objects.using(using).filter(id__in=ids, failed_at=None).order_by("id"))
-    sifted = Sifted(rows=[row.id for row in rows])
-    entries = [_entry(row) for row in rows if row.kind == EVENT]
-    entries += _fold_facts([row for row in rows if row.kind != EVENT], using, sifted)
+    sifted = Sifted()
+    visible = _split(rows, sifted, waited, using)
+    entries = [_entry(row) for row in visible if row.kind == EVENT]
+    entries += _fold_facts([row for row in visible if row.kind != EVENT], using, sifted)
     entries.sort(key=lambda entry: entry.at)
-    _address(entries, {row.id: row for row in rows}, using, sifted)
+    _address(entries, using, sifted)
     gone = {*sifted.kept, *sifted.failed}
     sifted.spent = [row.id for row in rows if row.id not in gone]
     return sifted
+
+
+def _split(rows: Sequence[Outbox], sifted: Sifted, waited: Collection[int], using: str) -> list[Outbox]:
+    """Return the rows whose account is visible, or that have none; of the others, note what becomes of them."""
+    channels = channels_of((row.user_key for row in rows if row.user_key is not None), using)
+    visible = []
+    for row in rows:
+        if row.user_key is None or row.user_key in channels:
+            visible.append(row)
+        elif row.id in waited:
+            sifted.dropped += 1
+        else:
+            sifted.kept.append(row.id)
+    return visible
 
 
 def _entry(row: Outbox) -> Entry:
@@ -83,16 +109,13 @@ def _entry(row: Outbox) -> Entry:
     )
 
 
-def _address(entries: list[Entry], rows: dict[int, Outbox], using: str, sifted: Sifted) -> None:
-    """Give every entry its channel; an event for an account that is not visible yet is kept for a minute."""
+def _address(entries: Sequence[Entry], using: str, sifted: Sifted) -> None:
+    """Give every entry its channel; what a fold addresses to an account that is not visible is dropped."""
     channels = channels_of((entry.user_key for entry in entries if entry.user_key is not None), using)
-    oldest = timezone.now() - ACCOUNT_WAIT
     for entry in entries:
         channel = entry.channel if entry.user_key is None else channels.get(entry.user_key)
         if channel is not None:
             sifted.entries.append((entry, channel))
-        elif rows[entry.at].kind == EVENT and rows[entry.at].created_at > oldest:
-            sifted.kept.append(entry.at)
         else:
             sifted.dropped += 1
 
@@ -109,7 +132,7 @@ def _fold_facts(rows: list[Outbox], using: str, sifted: Sifted) -> list[Entry]:
             sifted.failed += [row.id for row in facts]
             continue
         made = _fold(fold, facts, using, sifted)
-        sifted._folds.append((fold, made))
+        sifted._folded.append(Folded(fold, [row.id for row in facts], made))
         entries += made
     return entries
 

@@ -21,6 +21,8 @@ from taskbell.store.write_lock import write_transaction
 
 # One batch of rows of the usual size is a few milliseconds under the lock.
 BATCH_ROWS: Final = 1_000
+# An account created in another transaction than its event may be committed a little later; longer is a mistake.
+ACCOUNT_SECONDS: Final = 60.0
 # How often a row whose account is not visible yet is looked at again.
 KEEP_SECONDS: Final = 1.0
 # A ticker that is stopped inside its transaction loses it, and with it the head's lock, after this long.
@@ -31,7 +33,10 @@ logger = logging.getLogger("taskbell")
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The rows that this tick numbered, in order; none when nothing waited. `before` is the head it found."""
+    """The rows that this tick numbered, in order. `before` is the head it found.
+
+    None when nothing waited, or nothing that takes a number; `more` tells to tick again at once, even then.
+    """
 
     before: Head | None = None
     rows: Sequence[LogRow] = ()
@@ -64,14 +69,17 @@ class Ticker:
         self._clock = clock
         self._waiting = waiting_on(self.alias)
         self._left_at: tuple[str, int] | None = None
+        # Rows whose account is not visible yet, and when this ticker first saw each: writers' clocks may be wrong.
         self._kept: dict[int, float] = {}
-        self._batch = BATCH_ROWS
+        self._look_again_at = 0.0
+        # While a fold refuses a batch: where to cut it.
+        self._below: int | None = None
 
     def tick(self) -> Answer:
         """Number what waits and answer `Moved`, `Busy` or `NoHead`; after a database error it starts afresh."""
         try:
             answer = self._tick()
-            self._batch = BATCH_ROWS
+            self._below = None
         except FoldRefused as refused:
             self._waiting.restart()
             self._narrow(refused)
@@ -84,11 +92,16 @@ class Ticker:
         return answer
 
     def _tick(self) -> Answer:
-        ids, are_plain = self._waiting.read(self._batch, self._kept)
+        ids, are_plain = self._waiting.read(BATCH_ROWS, self._kept)
+        if self._below is not None:
+            return self._move([id for id in ids if id < self._below], are_plain, more=True)
+        nothing_new = all(id in self._kept for id in ids)
         # All or nothing: a kept row goes before what its person was sent later.
-        if all(self._kept.get(id, 0) > self._clock() for id in ids):
+        if nothing_new and (not ids or self._clock() < self._look_again_at):
             return Moved()
-        more = len(ids) - len(self._kept) >= self._batch
+        return self._move(ids, are_plain, more=len(ids) - len(self._kept) >= BATCH_ROWS)
+
+    def _move(self, ids: list[int], are_plain: bool, *, more: bool) -> Answer:
         moved = self._plainly(ids, more) if are_plain else self._with_folds(ids, more)
         if moved is not None:
             return moved
@@ -107,7 +120,7 @@ class Ticker:
             head = lock_head(self.alias)
             if head is None:
                 return None
-            sifted = sift(ids, self.alias)
+            sifted = sift(ids, self.alias, self._waited())
             rows = self._number(sifted, head)
             Outbox.objects.using(self.alias).filter(id__in=sifted.spent).delete()
             Outbox.objects.using(self.alias).filter(id__in=sifted.failed).update(failed_at=timezone.now())
@@ -126,20 +139,26 @@ class Ticker:
             sifted.tell_folds(head.seq + 1, self.alias)
         return rows
 
+    def _waited(self) -> set[int]:
+        oldest = self._clock() - ACCOUNT_SECONDS
+        return {id for id, seen in self._kept.items() if seen <= oldest}
+
     def _narrow(self, refused: FoldRefused) -> None:
-        """Halve the batch until the row that its fold cannot write stands alone, and set that one aside."""
+        """Cut the next batch in the middle of what was refused; a row that is refused alone is set aside."""
         if len(refused.rows) > 1:
-            self._batch = max(1, self._batch // 2)
+            self._below = refused.rows[len(refused.rows) // 2]
             return
         logger.error("Outbox row %s is set aside: %s", refused.rows[0], refused, exc_info=refused.__cause__)
         Outbox.objects.using(self.alias).filter(id__in=refused.rows).update(failed_at=timezone.now())
         self.failed += 1
-        self._batch = BATCH_ROWS
+        self._below = None
 
     def _remember(self, sifted: Sifted) -> None:
         self.failed += len(sifted.failed)
         self.dropped += sifted.dropped
-        self._kept = dict.fromkeys(sifted.kept, self._clock() + KEEP_SECONDS)
+        now = self._clock()
+        self._kept = {id: self._kept.get(id, now) for id in sifted.kept}
+        self._look_again_at = now + KEEP_SECONDS
 
     def _continues(self, moved: Moved) -> bool:
         if moved.before is None:
