@@ -393,6 +393,17 @@ class TestEager:
             outer.delay()
         assert [fact.get("done") for fact in waiting() if fact["identity"]["name"].endswith("outer")] == [None, 7, 7]
 
+    def test_a_hidden_task_within_hands_its_owner_on_and_tells_nothing(self, ada: Any) -> None:
+        @app.task(name="tests.engines.tasks.outermost")
+        def outermost() -> None:
+            tasks.hidden.delay()
+
+        with for_user(ada):
+            outermost.delay()
+        [outer, *within, _] = waiting()
+        assert [fact["identity"]["name"].rpartition(".")[2] for fact in within] == ["spawned", "spawned"]
+        assert {fact["identity"]["parent"] for fact in within} == {outer["identity"]["run"]}
+
     def test_a_retry_keeps_its_run(self, ada: Any) -> None:
         with for_user(ada):
             tasks.twice.delay()

@@ -55,7 +55,8 @@ class Here:
 
     def tell(self, fact: Fact) -> None:
         """Send a fact of this execution, or of what it publishes."""
-        (send_with_transaction if self.eager else send)(fact)
+        if fact.identity.is_shown:
+            (send_with_transaction if self.eager else send)(fact)
 
     def report(self) -> None:
         """Send the progress, unless the last one is too fresh; then the next or the ending brings it."""
@@ -86,8 +87,13 @@ def leave() -> None:
 
 
 def current_run() -> Here | None:
-    """Return the execution that this code belongs to, None outside a task that people see."""
+    """Return the execution that this code belongs to, be it a carrier's; None outside a task that is somebody's."""
     return _here.get()[-1]
+
+
+def _shown_run() -> Here | None:
+    here = current_run()
+    return here if here is not None and here.identity.is_shown else None
 
 
 def tell_queued(fact: Fact) -> None:
@@ -98,7 +104,7 @@ def tell_queued(fact: Fact) -> None:
 
 def progress(done: float, total: float | None = None, message: str | None = None) -> None:
     """Tell how far this task is: `done` of `total`, both in any unit. Does nothing outside a run, and never raises."""
-    here = current_run()
+    here = _shown_run()
     if here is None:
         return
     here.done, here.total = _number(done), _number(total)
@@ -109,7 +115,7 @@ def progress(done: float, total: float | None = None, message: str | None = None
 
 def track(iterable: Iterable[T], message: str | None = None, total: float | None = None) -> Iterable[T]:
     """Yield from `iterable` and move the bar of this task; `total` is its length where it has one."""
-    here = current_run()
+    here = _shown_run()
     if here is None:
         return iterable
     if total is None:
@@ -123,7 +129,7 @@ def publish_result(result: Any) -> None:
     `result` is anything Django's JSON encoder writes, 48 KiB at most; something else is logged and left out, because
     the task itself did nothing wrong that should end it.
     """
-    here = current_run()
+    here = _shown_run()
     if here is None:
         return
     try:

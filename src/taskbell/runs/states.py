@@ -27,6 +27,7 @@ class Identity:
     """Who and what a run is; every fact carries it whole, so that any fact can be the first.
 
     `run` is our own uuid; `task_id` the engine's, which callers may use again. `queued_at` is in seconds of the epoch.
+    Without a `label` it is that of a *carrier*: a task that nobody is shown, on the way from an owner's task to others.
     """
 
     run: str
@@ -40,6 +41,16 @@ class Identity:
     root: str | None = None
     group: str | None = None
     queued_at: float
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is a run to be seen; a carrier only hands on its owner, and tells nothing."""
+        return self.label != ""
+
+    @property
+    def nearest(self) -> str | None:
+        """The run that is the parent of what this task enqueues."""
+        return self.run if self.is_shown else self.parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

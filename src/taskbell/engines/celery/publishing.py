@@ -18,7 +18,7 @@ NAME_LENGTH: Final = 255
 def before(sender: str, headers: dict[str, Any], **kwargs: Any) -> None:
     """Give a task that people may see its run and its owner, before its message leaves."""
     here, task_id = current_run(), headers.get("id")
-    if not task_id or sender.startswith(BUILT_IN):
+    if not task_id:
         return
     if here is not None and here.identity.task_id == task_id:  # retry and replace keep the run
         headers[header.NAME] = header.sign(here.identity)
@@ -36,7 +36,7 @@ def after(headers: dict[str, Any], **kwargs: Any) -> None:
     """Tell "queued", now that the broker has the message."""
     identity = identity_in(headers.get(header.NAME), headers.get("id", ""))
     here = current_run()
-    if identity is None or (here is not None and here.identity.run == identity.run):
+    if identity is None or not identity.is_shown or (here is not None and here.identity.run == identity.run):
         return
     tell_queued(
         Fact(
@@ -54,17 +54,19 @@ def eager_identity(task: Any, task_id: str, outer: Here | None) -> Identity | No
     """Return the run of an eager task, which was never published; whoever calls it is its owner."""
     if outer is not None and outer.identity.task_id == task_id:  # replace() runs inside what it replaces
         return outer.identity
-    identity = _new_identity(task.name, task_id, None, outer) if not task.name.startswith(BUILT_IN) else None
+    identity = _new_identity(task.name, task_id, None, outer)
     if identity is not None:  # retry() copies the headers
         task.request.headers = {**(task.request.headers or {}), header.NAME: header.sign(identity)}
     return identity
 
 
 def _new_identity(name: str, task_id: str, group: str | None, here: Here | None) -> Identity | None:
-    # The label first: to ask for the owner may load a session and its user.
-    label = label_for(name) if len(task_id) <= TASK_ID_LENGTH else None
-    user_key = owner_key(here.identity.user_key if here is not None else None) if label is not None else None
-    if user_key is None or label is None:
+    label = _label_for(name) if len(task_id) <= TASK_ID_LENGTH else ""
+    # To ask for the owner may load a session and its user; not for a task that nobody is shown.
+    if not label and here is None:
+        return None
+    user_key = owner_key(here.identity.user_key if here is not None else None)
+    if user_key is None:
         return None
     return Identity(
         run=header.new_run(),
@@ -73,8 +75,13 @@ def _new_identity(name: str, task_id: str, group: str | None, here: Here | None)
         name=name[:NAME_LENGTH],
         label=label[:NAME_LENGTH],
         user_key=user_key,
-        parent=here.identity.run if here is not None else None,
+        parent=here.identity.nearest if here is not None else None,
         root=(here.identity.root or here.identity.run) if here is not None else None,
         group=group,
         queued_at=time.time(),
     )
+
+
+def _label_for(name: str) -> str:
+    """Return the label of a task, "" for one that nobody is shown: Celery's own are plumbing."""
+    return "" if name.startswith(BUILT_IN) else label_for(name) or ""
