@@ -33,7 +33,7 @@ HEIGHT: Final = {part: height for height, layer in enumerate(LAYERS) for part in
 
 # What may be absent, and the only files that may need it.
 OPTIONAL: Final[dict[str, set[str]]] = {
-    "uvicorn": {"gateway/server.py", "management/verbs/serve.py", "checks.py"},
+    "uvicorn": {"gateway/server.py", "management/serving/server.py", "checks.py"},
     "psycopg": {"wakeups/postgres.py", "store/connection.py"},
     "redis": {"wakeups/redis.py"},
     "celery": {"engines/celery/__init__.py", "engines/celery/task.py"},
@@ -167,7 +167,7 @@ def test_a_violation_is_caught(path: str, text: str, told: str) -> None:
     [
         ("store/tick.py", "from taskbell.wakeups.bell import ring_soon"),
         ("gateway/hub.py", "from taskbell.store import log\nfrom taskbell.ground import sse"),
-        ("management/verbs/serve.py", "from taskbell.gateway.asgi import Standalone\nimport uvicorn"),
+        ("management/serving/server.py", "from taskbell.gateway.asgi import Standalone\nimport uvicorn"),
         ("engines/celery/__init__.py", "import celery\nfrom taskbell.runs import writer"),
         ("runs/writer.py", "from taskbell.store.outbox import insert\nfrom taskbell.wakeups.bell import ring_soon"),
         ("middleware.py", "from taskbell.runs.owner import in_request"),

@@ -14,7 +14,7 @@ import pytest
 from django.core.management import CommandError
 from django.test import override_settings
 
-from taskbell.management.verbs.serve import address, listen, port_number
+from taskbell.management.serving.listening import address, listen, port_number
 from tests.management.calls import taskbell
 from tests.servers.process import Process, free_port
 from tests.servers.project import Gateway, Project, environment
@@ -142,7 +142,7 @@ def test_a_wakeup_that_cannot_be_is_told() -> None:
 
 
 def test_without_uvicorn_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskbell.management.verbs.serve.find_spec", lambda name: None)
+    monkeypatch.setattr("taskbell.management.serving.server.find_spec", lambda name: None)
     with pytest.raises(CommandError, match=r"pip install 'taskbell\[serve\]'"):
         taskbell("serve")
 

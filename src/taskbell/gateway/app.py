@@ -6,6 +6,7 @@ import logging
 import random
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Final
 
@@ -29,6 +30,8 @@ from taskbell.wakeups import configured
 RETRY_SPREAD_MS: Final = (500, 3000)
 # Fewer streams need no spreading: Ctrl-C in development is quick.
 STREAMS_A_SECOND: Final = 50
+# The event loop shows this often that it turns.
+TURN_SECONDS: Final = 1.0
 # After the last `bye` this is left for bytes on their way.
 LAST_BYTES_SECONDS: Final = 1.0
 
@@ -51,6 +54,8 @@ class Gateway:
         self._pump: Pump | None = None
         self._ending = threading.Event()
         self._draining: asyncio.Task[None] | None = None
+        self._turning: asyncio.Task[None] | None = None
+        self._turned_at = 0.0
 
     def start(self) -> None:
         """Start reading, and the loops that apps have registered; harmless when started."""
@@ -61,6 +66,7 @@ class Gateway:
         self._pump = Pump(self.hub, self.alias, loop, self.pool.renew)
         self._pump.start()
         self.life.start()
+        self._turning = asyncio.create_task(self._turn())
         for background in registered():
             threading.Thread(
                 target=self._repeat, args=[background], name=f"taskbell-{background.name}", daemon=True
@@ -73,6 +79,11 @@ class Gateway:
         if self._pump is None or self.hub.position is None:
             return False
         return self._pump.healthy and not self.endpoint.stopping
+
+    @property
+    def stood_still(self) -> float:
+        """For how many seconds the event loop has not turned; may be asked from any thread."""
+        return max(0.0, time.monotonic() - self._turned_at - TURN_SECONDS) if self._turned_at else 0.0
 
     async def drain(self) -> None:
         """Say `bye` to all streams within DRAIN seconds and stop; every caller waits for the one drain."""
@@ -94,6 +105,11 @@ class Gateway:
         await self._last_bytes()
         self._stop()
 
+    async def _turn(self) -> None:
+        while True:
+            self._turned_at = time.monotonic()
+            await asyncio.sleep(TURN_SECONDS)
+
     async def _last_bytes(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_BYTES_SECONDS):
@@ -104,6 +120,8 @@ class Gateway:
 
     def _stop(self) -> None:
         self._ending.set()
+        if self._turning is not None:
+            self._turning.cancel()
         self.life.stop()
         self.replay.stop()
         if self._pump is not None:

@@ -22,7 +22,7 @@ class EventsMiddleware:
 
     def __init__(self, app: Any) -> None:
         self.app = app
-        self._gateway: Gateway | None = None
+        self.gateway: Gateway | None = None
         self._prefix: str | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -35,12 +35,12 @@ class EventsMiddleware:
 
     def _started(self) -> "Gateway":
         """Return the gateway; it starts at lifespan or, where a server has none, with the first stream."""
-        if self._gateway is None:
+        if self.gateway is None:
             from taskbell.gateway.app import Gateway
 
-            self._gateway = Gateway()
-        self._gateway.start()
-        return self._gateway
+            self.gateway = Gateway()
+        self.gateway.start()
+        return self.gateway
 
     def _name(self, scope: dict[str, Any]) -> str | None:
         """Return what stands after the prefix of the streams, None when the path is not theirs."""
@@ -78,6 +78,12 @@ class Standalone(EventsMiddleware):
 
     def __init__(self) -> None:
         super().__init__(self._other)
+
+    def report(self) -> dict[str, Any]:
+        """Return how the gateway is, from any thread: whether it is ready, for how long its event loop stood still."""
+        if self.gateway is None:
+            return {"ready": False, "stood_still": 0.0}
+        return {"ready": self.gateway.ready, "stood_still": self.gateway.stood_still}
 
     async def _other(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":

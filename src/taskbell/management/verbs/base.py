@@ -11,8 +11,11 @@ class Verb(ABC):
     """One verb: its arguments and what it does. `run` returns the process's exit status."""
 
     help: ClassVar[str]
-    #: Whether Django's system checks come first, as before every command.
-    checked: ClassVar[bool] = True
+
+    @property
+    def checked(self) -> bool:
+        """Whether Django's system checks come first, as before every command."""
+        return True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare arguments on the verb's own parser."""
