@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import HttpRequest
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import include, path
 
 from taskbell.ground.cursor import Cursor
+from taskbell.models import Outbox
+from taskbell.runs.states import ENDINGS
 from taskbell.store.log import Page, place_of_head, read_after
 from tests.runs.telling import Life, tell, told
 
@@ -113,3 +116,95 @@ def test_the_hook_says_who_asks(ada: Any, settings: Any) -> None:
 
 def test_without_a_head_the_cursor_is_empty(page: Client) -> None:
     assert page.get("/taskbell/runs/").json() == {"runs": [], "cursor": ""}
+
+
+class TestCancel:
+    """The wish alone; what becomes of it is in tests/engines/test_cancel.py."""
+
+    def test_is_a_fact_in_the_requests_transaction_and_is_told(self, page: Client, ada: Any) -> None:
+        life = Life(ada)
+        told(life("started"))
+        with CaptureQueriesContext(connection) as captured:
+            answer = page.post(f"/taskbell/runs/{life.identity.run}/cancel/")
+        assert answer.status_code == 202
+        assert [query["sql"].split()[0] for query in captured if "SELECT" not in query["sql"]] == ["INSERT"]
+        [event] = told()
+        assert answer.json()["run"] == {**event, "was": None, "at": answer.json()["run"]["at"]}
+        assert (event["state"], event["cancelling"]) == ("running", True)
+
+    def test_goes_with_the_transaction(self, page: Client, ada: Any) -> None:
+        life = Life(ada)
+        told(life("started"))
+        with transaction.atomic():
+            assert page.post(f"/taskbell/runs/{life.identity.run}/cancel/").status_code == 202
+            transaction.set_rollback(True)
+        assert told() == []
+
+    def test_of_a_run_that_was_just_enqueued(self, page: Client, ada: Any) -> None:
+        life = Life(ada)
+        tell(life("queued"))
+        assert page.post(f"/taskbell/runs/{life.identity.task_id}/cancel/").json()["run"]["cancelling"]
+        assert [(event["state"], event["cancelling"]) for event in told()] == [("queued", False), ("queued", True)]
+
+    def test_twice_is_told_once(self, page: Client, ada: Any) -> None:
+        life = Life(ada)
+        told(life("started"))
+        answers = [page.post(f"/taskbell/runs/{life.identity.run}/cancel/") for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [202, 202]
+        assert len(told()) == 1
+        assert page.post(f"/taskbell/runs/{life.identity.run}/cancel/").status_code == 202
+        assert told() == []
+
+    @pytest.mark.parametrize("ending", sorted(ENDINGS))
+    def test_of_what_has_ended_is_refused_with_the_ending(self, page: Client, ada: Any, ending: Any) -> None:
+        life = Life(ada)
+        told(life("started"), life(ending))
+        answer = page.post(f"/taskbell/runs/{life.identity.run}/cancel/")
+        assert (answer.status_code, answer.json()["run"]["state"]) == (409, ending)
+        assert not answer.json()["run"]["cancelling"]
+        assert told() == []
+
+    def test_that_comes_after_the_ending_changes_nothing(self, page: Client, ada: Any) -> None:
+        life = Life(ada)
+        told(life("started"))
+        page.post(f"/taskbell/runs/{life.identity.run}/cancel/")
+        wish = Outbox.objects.get()
+        Outbox.objects.all().delete()
+        told(life("succeeded"))
+        wish.save(force_insert=True)
+        assert told() == []
+
+    def test_of_another_persons_run_is_as_unknown_as_none(self, page: Client) -> None:
+        life = Life(User.objects.create(username="bob"))
+        told(life("started"))
+        ids = (life.identity.run, life.identity.task_id, uuid.uuid4(), "%00")
+        answers = [page.post(f"/taskbell/runs/{id}/cancel/") for id in ids]
+        assert {answer.status_code for answer in answers} == {404}
+        assert len({answer.content for answer in answers}) == 1
+        assert told() == []
+
+    def test_nobody_is_told_to_sign_in(self, ada: Any) -> None:
+        assert Client().post("/taskbell/runs/x/cancel/").status_code == 401
+
+    def test_only_by_post(self, page: Client) -> None:
+        methods = ("GET", "HEAD", "PUT", "DELETE", "PATCH")
+        assert {page.generic(method, "/taskbell/runs/x/cancel/").status_code for method in methods} == {405}
+
+    def test_wants_the_pages_token_also_in_a_project_without_the_middleware(self, ada: Any, settings: Any) -> None:
+        life = Life(ada)
+        told(life("started"))
+        client, url = Client(enforce_csrf_checks=True), f"/taskbell/runs/{life.identity.run}/cancel/"
+        client.force_login(ada)
+        assert "django.middleware.csrf.CsrfViewMiddleware" not in settings.MIDDLEWARE
+        assert client.post(url).status_code == 403
+        assert told() == []
+        client.cookies[settings.CSRF_COOKIE_NAME] = token = "a" * 32
+        assert client.post(url, headers={"X-CSRFToken": token}).status_code == 202
+
+    def test_the_hook_says_who_asks(self, ada: Any, settings: Any) -> None:
+        life = Life(ada)
+        told(life("started"))
+        settings.TASKBELL = {"AUTHENTICATE": lambda request: ada if "Authorization" in request.headers else None}
+        url = f"/taskbell/runs/{life.identity.run}/cancel/"
+        assert Client().post(url).status_code == 401
+        assert Client().post(url, headers={"Authorization": "Token ada"}).status_code == 202

@@ -1,4 +1,4 @@
-"""The JSON API of runs: what a page asks before its stream takes over. Everyone sees their own runs only."""
+"""The JSON API of runs: what a page asks before its stream takes over, and cancelling. To everyone their own runs."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -7,12 +7,15 @@ from typing import Any, Final
 from django.db import router
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_POST, require_safe
 
 from taskbell.conf import current, resolve
 from taskbell.models import Run
-from taskbell.runs.read import MOST_RUNS, get_run, list_runs
+from taskbell.runs.cancel import ask_to_cancel
+from taskbell.runs.read import MOST_RUNS, RunView, get_run, list_runs
 from taskbell.store.log import place_of_head
+from taskbell.store.outbox import key_of
 
 DEFAULT_LIMIT: Final = 20
 
@@ -23,7 +26,6 @@ def signed_in(view: View) -> View:
     """Answer 401 to nobody; pass the user on to the view."""
 
     @never_cache
-    @require_safe
     @wraps(view)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> JsonResponse:
         authenticate = resolve(current().AUTHENTICATE)
@@ -35,6 +37,7 @@ def signed_in(view: View) -> View:
     return checked
 
 
+@require_safe
 @signed_in
 def runs(request: HttpRequest, user: Any) -> JsonResponse:
     """Return the newest runs, newest first, and the cursor from which a stream continues them."""
@@ -48,6 +51,7 @@ def runs(request: HttpRequest, user: Any) -> JsonResponse:
     return JsonResponse({"runs": [run.as_json() for run in found], "cursor": cursor})
 
 
+@require_safe
 @signed_in
 def run(request: HttpRequest, user: Any, id: str) -> JsonResponse:
     """Return one run by our id or the engine's; 404 for unknown and for another person's alike."""
@@ -55,5 +59,23 @@ def run(request: HttpRequest, user: Any, id: str) -> JsonResponse:
     place = place_of_head(router.db_for_read(Run))
     found = get_run(id, user)
     if found is None:
-        return JsonResponse({"error": "No such run."}, status=404)
+        return _unknown()
     return JsonResponse({"run": found.as_json(), "cursor": str(place) if place else ""})
+
+
+@require_POST
+@csrf_protect  # also in a project without the middleware: a foreign page must not cancel anything
+@signed_in
+def cancel(request: HttpRequest, user: Any, id: str) -> JsonResponse:
+    """Note that the run is to be cancelled, and return it: 202 as it is now, 409 if it had ended."""
+    found = get_run(id, user)
+    if found is None:
+        return _unknown()
+    if found.ended:
+        return JsonResponse({"error": "This run has ended.", "run": found.as_json()}, status=409)
+    asked = ask_to_cancel(found.run, key_of(user))
+    return JsonResponse({"run": RunView(asked).as_json()}, status=202)
+
+
+def _unknown() -> JsonResponse:
+    return JsonResponse({"error": "No such run."}, status=404)

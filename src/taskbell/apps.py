@@ -24,7 +24,9 @@ def _register_folds() -> None:
 
 
 def _register_loops() -> None:
-    from taskbell.engines.base import probe
+    from taskbell.engines.base import cancel, probe
+    from taskbell.runs.cancel import STEP_SECONDS as CANCEL_SECONDS
+    from taskbell.runs.cancel import Cancels
     from taskbell.runs.prune import prune_runs
     from taskbell.runs.reaper import STEP_SECONDS, Reaper
     from taskbell.store.loops import Loop, register
@@ -32,6 +34,7 @@ def _register_loops() -> None:
 
     register(Loop(name="prune", seconds=PRUNE_SECONDS, step=prune))
     register(Loop(name="prune-runs", seconds=PRUNE_SECONDS, step=prune_runs))
+    register(Loop(name="cancel", seconds=CANCEL_SECONDS, step=Cancels(cancel).step))
     register(Loop(name="reaper", seconds=STEP_SECONDS, step=Reaper(probe).step))
 
 

@@ -73,6 +73,30 @@ def sleep(seconds: float) -> None:
     time.sleep(seconds)
 
 
+@shared_task
+def stubborn(seconds: float) -> str:
+    """Takes no signal for an answer."""
+    stop_at = time.monotonic() + seconds
+    while time.monotonic() < stop_at:
+        try:
+            time.sleep(0.05)
+        except SystemExit:
+            continue
+    return SECRET
+
+
+@shared_task(bind=True, max_retries=1)
+def later(self: Any, seconds: float) -> None:
+    """Would be tried again after a while."""
+    raise self.retry(countdown=seconds)
+
+
+@shared_task
+def spawn_and_sleep(seconds: float) -> None:
+    sleep.delay(seconds)
+    time.sleep(60)
+
+
 @shared_task(acks_late=True)
 def sleep_late(seconds: float) -> None:
     time.sleep(seconds)

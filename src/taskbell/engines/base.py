@@ -1,6 +1,8 @@
 """What a task queue must offer to be listened to."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import groupby
 from typing import ClassVar, Final
 
 from taskbell.runs.states import Fact, Run
@@ -14,6 +16,10 @@ class Engine(ABC):
     @abstractmethod
     def install(self) -> None:
         """Connect to the queue's hooks; harmless to repeat."""
+
+    @abstractmethod
+    def cancel(self, runs: Sequence[Run], workers: Sequence[str]) -> None:
+        """Tell the workers of these names to stop these runs, or not to start them; may raise and may take long."""
 
     @abstractmethod
     def probe(self, run: Run) -> Fact | None:
@@ -33,3 +39,15 @@ def probe(run: Run) -> Fact | None:
     """Ask the engine of a run how it ended; None if it does not know, or this process does not listen to it."""
     engine = _engines.get(run.identity.engine)
     return engine.probe(run) if engine is not None else None
+
+
+def cancel(runs: Sequence[Run], workers: Sequence[str]) -> None:
+    """Have each engine stop its runs; as `Engine.cancel`. Runs of an engine that is not listened to go on."""
+    for name, of_engine in groupby(sorted(runs, key=_engine_of), _engine_of):
+        engine = _engines.get(name)
+        if engine is not None:
+            engine.cancel(list(of_engine), workers)
+
+
+def _engine_of(run: Run) -> str:
+    return run.identity.engine

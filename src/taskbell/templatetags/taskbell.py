@@ -123,11 +123,17 @@ def _shown(run: RunView, cursor: str) -> dict[str, Any]:
         "cursor": cursor,
         "json": json.dumps(run.as_json()),
         "label": run.label or run.name or words["task"],
-        "state": words["late" if run.late else run.state],
+        "state": words[_word_of(run)],
         "percent": int(100 * min(1, max(0, run.done / run.total))) if not ended and run.total and run.done else None,
         "ended": ended,
         "words": words,
     }
+
+
+def _word_of(run: RunView) -> str:
+    if run.cancel_requested_at is not None and not run.ended:
+        return "cancelling"
+    return "late" if run.late else str(run.state)
 
 
 def _id_of(run: Any) -> str:

@@ -9,4 +9,5 @@ app_name = "taskbell"
 urlpatterns = [
     path("runs/", api.runs, name="runs"),
     path("runs/<str:id>/", api.run, name="run"),
+    path("runs/<str:id>/cancel/", api.cancel, name="cancel"),
 ]

@@ -5,6 +5,7 @@ and, in solo and threads pools, main process and task in one. No handler may rai
 """
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from celery import current_app, signals
@@ -12,7 +13,7 @@ from celery.result import AsyncResult
 from celery.states import FAILURE, REVOKED, SUCCESS
 
 from taskbell.engines.base import Engine
-from taskbell.engines.celery import main_process, messages, publishing, task
+from taskbell.engines.celery import cancel, main_process, messages, publishing, task
 from taskbell.runs.failure import reference_for
 from taskbell.runs.states import Fact, Kind, Run
 
@@ -58,3 +59,6 @@ class Celery(Engine):
             execution=run.execution,
             error_reference=reference,
         )
+
+    def cancel(self, runs: Sequence[Run], workers: Sequence[str]) -> None:
+        cancel.tell_workers(runs, workers)

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from taskbell.engines.celery import cancel
 from taskbell.engines.celery.messages import attempt_of, identity_in, identity_of
 from taskbell.runs import header
 from taskbell.runs.failure import reference_for, told
@@ -16,6 +17,7 @@ def begin(sender: Any, **kwargs: Any) -> None:
     """Be a worker's main process."""
     writer.beat_as(str(getattr(sender, "hostname", "") or "celery"))
     serve_children(_worker.take)
+    cancel.listen()
 
 
 def finish(**kwargs: Any) -> None:
@@ -27,6 +29,7 @@ def received(request: Any, **kwargs: Any) -> None:
     """Hold a run from now on."""
     identity = identity_in((request.message.headers or {}).get(header.NAME), request.id)
     if identity is not None and identity.is_shown:
+        cancel.keep(identity, request)
         _worker.hold(identity, attempt=attempt_of(request.request_dict.get("retries")))
 
 

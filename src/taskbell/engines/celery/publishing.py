@@ -3,6 +3,7 @@
 import time
 from typing import Any, Final
 
+from taskbell.engines.celery.cancel import stamp
 from taskbell.engines.celery.messages import BUILT_IN, ENGINE, attempt_of, identity_in, seconds_of
 from taskbell.models import TASK_ID_LENGTH
 from taskbell.runs import header
@@ -17,19 +18,14 @@ NAME_LENGTH: Final = 255
 
 def before(sender: str, headers: dict[str, Any], **kwargs: Any) -> None:
     """Give a task that people may see its run and its owner, before its message leaves."""
-    here, task_id = current_run(), headers.get("id")
+    task_id = headers.get("id")
     if not task_id:
         return
-    if here is not None and here.identity.task_id == task_id:  # retry and replace keep the run
-        headers[header.NAME] = header.sign(here.identity)
-        here.republished = True
-        return
-    if (preset := headers.pop(header.NAME, None)) is not None and identity_in(preset, task_id) is not None:
-        headers[header.NAME] = preset
-        return
-    identity = _new_identity(sender, task_id, headers.get("group"), here)
+    preset = headers.pop(header.NAME, None)
+    identity = _identity_for(sender, task_id, preset, headers.get("group"))
     if identity is not None:
         headers[header.NAME] = header.sign(identity)
+    stamp(headers, identity.run if identity is not None and identity.is_shown else None)
 
 
 def after(headers: dict[str, Any], **kwargs: Any) -> None:
@@ -48,6 +44,14 @@ def after(headers: dict[str, Any], **kwargs: Any) -> None:
             expires_at=seconds_of(headers.get("expires")),
         )
     )
+
+
+def _identity_for(name: str, task_id: str, preset: Any, group: str | None) -> Identity | None:
+    here = current_run()
+    if here is not None and here.identity.task_id == task_id:  # retry and replace keep the run
+        here.republished = True
+        return here.identity
+    return identity_in(preset, task_id) or _new_identity(name, task_id, group, here)
 
 
 def eager_identity(task: Any, task_id: str, outer: Here | None) -> Identity | None:
