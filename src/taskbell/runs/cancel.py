@@ -1,4 +1,4 @@
-"""Cancelling: a person's wish becomes a fact, and a loop of the gateway tells it to the workers until the run has ended.
+"""Cancelling: a person's wish becomes a fact, and a loop of the gateway tells workers until the run has ended.
 
 Again and again, because workers keep in memory what they are not to run: one that started since, or was cut off from
 the broker, has not heard it.
