@@ -35,10 +35,10 @@ LIVE = {
     "between reading and numbering": {"at": "taskbell.gateway.pump:Pump._tick", "call": 5},
     "between the commit of a tick and the hub": {"at": "taskbell.gateway.pump:Pump._hand_over", "call": 3},
     "after the hub was told": {"at": f"{HUB}.feed", "call": 4, "when": "after"},
-    "before a fan-out": {"at": "taskbell.gateway.audience:Audience.jobs_for", "call": 3},
+    "before a fan-out": {"at": "taskbell.gateway.audience:Audience.fanout_of", "call": 3},
     "between slices": {"at": f"{HUB}._turn", "call": 8, "when": "after"},
-    "between two streams of a slice": {"at": "taskbell.gateway.wire:DetachedStream.write", "call": 19},
-    "in the middle of a frame": {"at": "taskbell.gateway.wire:DetachedStream.write", "call": 17, "when": "halfway"},
+    "between two streams of a slice": {"at": "taskbell.gateway.wire:DetachedStream.push", "call": 14},
+    "in the middle of a frame": {"at": "taskbell.gateway.wire:DetachedStream.push", "call": 12, "when": "halfway"},
 }
 #: With the batch numbered and the head's lock held, before the commit.
 LOCKED = {

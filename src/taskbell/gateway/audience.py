@@ -1,6 +1,6 @@
 """The audience: who reads which channel, and so what a batch of frames means for each stream."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from taskbell.gateway.window import Frame
@@ -9,53 +9,80 @@ from taskbell.gateway.wire import LIVE, Stream
 # What a stream may have in its buffer at a time (one event may be as long).
 PULL_BYTES: Final = 64 * 1024
 
-# What a fan-out does for one stream: write these bytes, or, for None, let it pull them piece by piece.
-Job = tuple[Stream, bytes | None]
+
+class Fanout:
+    """What one batch of frames asks for: the first stream gets the first write, and so on; for None it pulls.
+
+    Two lists side by side: a pair for each of thousands of streams would set off the garbage collector.
+    """
+
+    __slots__ = ("_done", "_streams", "_writes")
+
+    def __init__(self) -> None:
+        self._streams: list[Stream] = []
+        self._writes: list[bytes | None] = []
+        self._done = 0
+
+    def add(self, streams: Sequence[Stream], data: bytes | None) -> None:
+        """Have the same bytes written to these streams, or, for None, let them pull piece by piece."""
+        self._streams += streams
+        self._writes += [data] * len(streams)
+
+    def take(self, most: int) -> Iterator[tuple[Stream, bytes | None]]:
+        """Yield the next writes; they count as done from now on."""
+        begin, self._done = self._done, self._done + most
+        return zip(self._streams[begin : self._done], self._writes[begin : self._done], strict=True)
+
+    @property
+    def over(self) -> bool:
+        """True when nothing is left to take."""
+        return self._done >= len(self._streams)
+
+    def __len__(self) -> int:
+        return len(self._streams)
 
 
 class Audience:
-    """Streams by channel."""
+    """Streams by channel, in the order in which they came: that is how they and their sockets lie in memory, and
+    going through thousands of them in another order takes a tenth longer."""
 
     def __init__(self) -> None:
-        self._streams: dict[str, set[Stream]] = {}
+        self._streams: dict[str, dict[Stream, None]] = {}
 
     def add(self, stream: Stream) -> None:
         """Let a stream hear its channels."""
         for channel in stream.channels:
-            self._streams.setdefault(channel, set()).add(stream)
+            self._streams.setdefault(channel, {})[stream] = None
 
     def remove(self, stream: Stream) -> None:
         """Forget a stream; harmless when it is not there."""
         for channel in stream.channels:
             if (streams := self._streams.get(channel)) is not None:
-                streams.discard(stream)
+                streams.pop(stream, None)
                 if not streams:
                     del self._streams[channel]
 
     def __len__(self) -> int:
         return len(self._streams)
 
-    def jobs_for(self, frames: Sequence[Frame]) -> list[Job]:
-        """Return one job for each live stream that a frame concerns: all of a channel's frames are joined once."""
+    def fanout_of(self, frames: Sequence[Frame]) -> Fanout:
+        """Return one write for each live stream that a frame concerns: all of a channel's frames are joined once."""
         by_channel: dict[str, list[Frame]] = {}
         for frame in frames:
             if frame.channel in self._streams:
                 by_channel.setdefault(frame.channel, []).append(frame)
-        jobs: list[Job] = []
+        fanout = Fanout()
         several: dict[Stream, list[Frame]] = {}
         for channel, own in by_channel.items():
-            data = _join_or_pull(own)
-            for stream in self._streams[channel]:
-                if stream.place != LIVE:
-                    continue
-                if len(stream.channels) == 1:
-                    jobs.append((stream, data))
-                else:
+            live = [stream for stream in self._streams[channel] if stream.place == LIVE]
+            fanout.add([stream for stream in live if len(stream.channels) == 1], _join_or_pull(own))
+            for stream in live:
+                if len(stream.channels) > 1:
                     several.setdefault(stream, []).extend(own)
         for stream, own in several.items():
             own.sort(key=lambda frame: frame.seq)
-            jobs.append((stream, _join_or_pull(own)))
-        return jobs
+            fanout.add([stream], _join_or_pull(own))
+        return fanout
 
 
 def join(frames: Sequence[Frame]) -> bytes:

@@ -6,12 +6,13 @@ time; a large one yields to the loop between slices, over the streams that were 
 
 import asyncio
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from taskbell.conf import current
-from taskbell.gateway.audience import PULL_BYTES, Audience, Job, join, take
+from taskbell.gateway.audience import PULL_BYTES, Audience, Fanout, join, take
 from taskbell.gateway.window import Frame, Window
 from taskbell.gateway.wire import LIVE, Stream
 from taskbell.ground import sse
@@ -46,9 +47,11 @@ class Hub:
         self.behind: dict[Stream, tuple[int, float]] = {}
         self.delivered = 0
         self.pending: deque[Sequence[Frame] | Rewritten] = deque()
-        self._jobs: list[Job] = []
+        # Nothing is under way or waits for its turn; the pump's thread waits for it.
+        self.resting = threading.Event()
+        self.resting.set()
+        self._fanout = Fanout()
         self._before = 0
-        self._done = 0
         self._scheduled = False
         self._moved = asyncio.Event()
 
@@ -73,12 +76,7 @@ class Hub:
     @property
     def fanning_out(self) -> bool:
         """True while some live streams have not been handed everything up to `position` yet."""
-        return self._done < len(self._jobs)
-
-    @property
-    def busy(self) -> bool:
-        """True while a fan-out is under way or waits for its turn; may be asked from any thread."""
-        return self.fanning_out or bool(self.pending)
+        return not self._fanout.over
 
     # What the endpoint says
 
@@ -194,26 +192,26 @@ class Hub:
         self._scheduled = False
         if not self.fanning_out:
             self._begin()
-        jobs, start = self._jobs, self._done
-        self._done = min(start + SLICE, len(jobs))
         # The loop that everything else here is for: written out, because a call costs a tenth of the write itself.
-        for stream, data in jobs[start : self._done]:
+        for stream, data in self._fanout.take(SLICE):
             if stream.closed:
                 continue
             try:
                 if data is None:
                     self._pull_from_before(stream)
                 else:
-                    stream.write(data)
+                    stream.push(data)
             except Exception:
                 # One broken connection must not keep everybody else's frames.
                 logger.exception("A stream could not be written to and is cut.")
                 stream.abort()
-        if not self.fanning_out:
-            self.delivered += len(jobs)
-            self._jobs, self._done = [], 0
-        if self._jobs or self.pending:
+        if self._fanout.over:
+            self.delivered += len(self._fanout)
+            self._fanout = Fanout()
+        if self.fanning_out or self.pending:
             self._schedule()
+        else:
+            self.resting.set()
 
     def _pull_from_before(self, stream: Stream) -> None:
         self._fall_behind(stream, self._before)
@@ -227,7 +225,7 @@ class Hub:
                 if frames:
                     break
                 self.pending.popleft()
-                self._jobs = self._forget_history(item)
+                self._fanout = self._forget_history(item)
                 self._tell_waiting()
                 return
             frames += self.pending.popleft()  # type: ignore[arg-type]
@@ -236,16 +234,18 @@ class Hub:
         self.window.add(frames)
         self._before = self.position.seq
         self.position = Cursor(self.position.log_id, frames[-1].seq, frames[-1].nonce)
-        self._jobs = self.audience.jobs_for(frames)
+        self._fanout = self.audience.fanout_of(frames)
         self._tell_waiting()
 
-    def _forget_history(self, rewritten: Rewritten) -> list[Job]:
+    def _forget_history(self, rewritten: Rewritten) -> Fanout:
         self.window.clear()
         self.position = rewritten.place
         data = sse.reset(rewritten.place, rewritten.reason)
         for stream in self.behind:
             stream.owed_reset = rewritten.reason
-        return [(stream, data) for stream in self.streams if stream.place == LIVE]
+        fanout = Fanout()
+        fanout.add([stream for stream in self.streams if stream.place == LIVE], data)
+        return fanout
 
     # Behind
 

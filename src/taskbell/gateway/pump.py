@@ -28,8 +28,9 @@ HOT_SECONDS: Final = 0.1
 HOT_WAIT: Final = 0.002
 # How long the ticking gateway is given to move what rang before another one tries.
 OTHERS_WAIT: Final = 0.05
-# While the hub fans out, reading more would only take the interpreter from it.
-BUSY_WAIT: Final = 0.001
+# While the hub fans out, reading more would only take the interpreter from it. It says when it is done; a pump that
+# ends meanwhile looks up this often.
+GLANCE: Final = 0.25
 # A few poll intervals without a look at the log are a fault, one is a busy machine.
 HEALTHY_POLLS: Final = 5
 BACK_OFF: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -103,7 +104,7 @@ class Pump(threading.Thread):
 
     def _let_hub_work(self) -> None:
         """Wait while the hub is busy; what comes meanwhile leaves together, in one write a stream."""
-        while self.hub.busy and not self._ending.wait(BUSY_WAIT):
+        while not self.hub.resting.wait(GLANCE) and not self._ending.is_set():
             pass
 
     def _patience(self) -> float:
@@ -177,7 +178,7 @@ class Pump(threading.Thread):
             logger.warning("The log was %s; every open stream is told to reset.", lost.reason)
             self._position = place
             self.ticker = Ticker(self.alias)  # ids may have begun anew
-            self._call(self.hub.rewrite, lost.reason, place)
+            self._feed(self.hub.rewrite, lost.reason, place)
         return True
 
     def _hand_over(self, rows: Sequence[LogRow]) -> None:
@@ -185,7 +186,12 @@ class Pump(threading.Thread):
         log_id = self._position.log_id
         self._position = Cursor(log_id, rows[-1].seq, rows[-1].nonce)
         self._hot_until = time.monotonic() + HOT_SECONDS
-        self._call(self.hub.feed, [Frame.of(row, log_id) for row in rows])
+        self._feed(self.hub.feed, [Frame.of(row, log_id) for row in rows])
+
+    def _feed(self, function: Callable[..., None], *args: object) -> None:
+        """Give the hub something to fan out; from this moment it does not rest."""
+        self.hub.resting.clear()
+        self._call(function, *args)
 
     def _call(self, function: Callable[..., None], *args: object) -> None:
         try:

@@ -5,13 +5,11 @@ Either way the hub sees a `Stream`: it is live (it has been handed everything up
 """
 
 import asyncio
-import fcntl
 import socket
-import struct
-import termios
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from taskbell.gateway.sockets import borrow, tune, unsent_in_kernel
 from taskbell.ground.cursor import Cursor
 from taskbell.ground.sse import ResetReason
 
@@ -22,10 +20,6 @@ if TYPE_CHECKING:  # access needs models, and a server imports its protocol befo
 DETACH: Final = "taskbell.detach"
 
 LIVE: Final = -1
-# A reader that takes nothing holds this much of the kernel's memory (which doubles it), and no more.
-SEND_BUFFER: Final = 32 * 1024
-# Heartbeats keep data unacknowledged, which disables keepalive; this bounds a vanished and a stopped peer alike.
-USER_TIMEOUT_MS: Final = 30_000
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -59,6 +53,10 @@ class Stream:
     def write(self, data: bytes) -> None:
         """Hand bytes over; the stream says `fell_behind` if they do not all leave at once."""
 
+    def push(self, data: bytes) -> None:
+        """Write one fan-out's bytes, as `write` does; where the stream is live this may be a faster way."""
+        self.write(data)
+
     @abstractmethod
     def finish(self, last: bytes) -> None:
         """Write the last bytes and end the body cleanly."""
@@ -79,20 +77,36 @@ class Stream:
 class DetachedStream(Stream, asyncio.Protocol):
     """A stream that is the transport's protocol itself: a socket, this object, and nothing else."""
 
-    __slots__ = ("transport",)
+    __slots__ = ("_over_tls", "_socket", "transport")
 
     transport: asyncio.Transport
+    _over_tls: bool
+    _socket: socket.socket
 
     def attach(self, transport: asyncio.Transport) -> None:
         """Take the transport over; from now on every write is tried at once and says if bytes stayed."""
         self.transport = transport
         # A TLS transport is full when its buffer reaches the mark, a plain one when it passes it.
-        over_tls = transport.get_extra_info("sslcontext") is not None
-        transport.set_write_buffer_limits(high=1 if over_tls else 0, low=0)
-        tune(transport)
+        self._over_tls = transport.get_extra_info("sslcontext") is not None
+        transport.set_write_buffer_limits(high=1 if self._over_tls else 0, low=0)
+        self._socket = borrow(transport)
+        tune(self._socket)
 
     def write(self, data: bytes) -> None:
         self.transport.write(data)
+
+    def push(self, data: bytes) -> None:
+        # A live stream has nothing in the transport's buffer, so the socket may be written to without it: a tenth less
+        # for each of thousands.
+        if self._over_tls or self.place != LIVE:
+            self.transport.write(data)
+            return
+        try:
+            left = data[self._socket.send(data) :]
+        except OSError:  # full or gone: the transport finds out which, and tells
+            left = data
+        if left:
+            self.transport.write(left)
 
     def finish(self, last: bytes) -> None:
         if not self.closed:
@@ -108,7 +122,7 @@ class DetachedStream(Stream, asyncio.Protocol):
         return self.transport.get_write_buffer_size()
 
     def unsent(self) -> int:
-        return self.buffered() + _in_kernel(self.transport)
+        return self.buffered() + unsent_in_kernel(self._socket)
 
     def data_received(self, data: bytes) -> None:
         self.abort()  # one request, then the stream: more bytes are smuggling or a mistake
@@ -122,6 +136,7 @@ class DetachedStream(Stream, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        self._socket.detach()  # from now on the descriptor may be another connection's
         self.hub.left(self)
 
 
@@ -182,33 +197,6 @@ class PlainStream(Stream):
             if not self.closed and not self._data:
                 self.hub.caught_breath(self)
         await self._send({"type": "http.response.body", "body": self._data, "more_body": False})
-
-
-def tune(transport: asyncio.Transport) -> None:
-    """Bound what the kernel keeps for one reader, and how long it waits for a vanished one."""
-    if (fd := _tcp_fd(transport)) is None:
-        return
-    borrowed = socket.socket(fileno=fd)
-    try:
-        borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-    finally:
-        borrowed.detach()
-
-
-def _tcp_fd(transport: asyncio.Transport) -> int | None:
-    opened = transport.get_extra_info("socket")
-    if opened is None or opened.family not in (socket.AF_INET, socket.AF_INET6) or opened.fileno() < 0:
-        return None
-    return int(opened.fileno())
-
-
-def _in_kernel(transport: asyncio.Transport) -> int:
-    if (fd := _tcp_fd(transport)) is None:
-        return 0
-    return int(struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0\0\0\0"))[0])
 
 
 async def _until_disconnect(receive: Any) -> None:
