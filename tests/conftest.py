@@ -10,6 +10,7 @@ import pytest
 from pytest_django import DjangoDbBlocker
 from selenium.webdriver import Chrome
 
+from taskbell import faults
 from tests.servers.browser import chromium
 from tests.servers.postgres import Postgres
 from tests.servers.process import Unavailable
@@ -19,6 +20,12 @@ from tests.servers.valkey import Valkey
 # Two shared cores: a slow example says nothing about the code.
 hypothesis.settings.register_profile("taskbell", deadline=None)
 hypothesis.settings.load_profile("taskbell")
+
+
+@pytest.fixture(autouse=True)
+def _every_fault_is_new() -> None:
+    """What one test was told, the next one is told at once too."""
+    faults.forget()
 
 
 def missing(what: Unavailable) -> Any:

@@ -3,7 +3,6 @@
 In production the gateway answers these paths before Django sees them (check taskbell.W002 says what is missing).
 """
 
-import logging
 import time
 from collections.abc import Iterator
 from threading import Lock
@@ -14,6 +13,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.db import router
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
+from taskbell import faults
 from taskbell.conf import current
 from taskbell.gateway.access import Grant, Refusal, authorize, still_granted
 from taskbell.gateway.request import Rejected, StreamRequest, read_request
@@ -29,8 +29,6 @@ from taskbell.store.tick import NoHead, Ticker
 
 LOOK_SECONDS: Final = 0.1
 INSTEAD: Final = "Run `manage.py taskbell serve`, or wrap the ASGI application in EventsMiddleware."
-
-logger = logging.getLogger("taskbell")
 
 
 def stream(request: HttpRequest, name: str = "") -> HttpResponseBase:
@@ -101,7 +99,7 @@ def _step(loop: Loop, alias: str) -> None:
     try:
         loop.step(alias)
     except Exception:
-        logger.exception("The background loop %r failed; it goes on.", loop.name)
+        faults.exception("The background loop %s failed; it goes on.", loop.name, about=loop.name)
 
 
 def _scope(request: WSGIRequest) -> dict[str, Any]:

@@ -1,8 +1,6 @@
-import logging
-
 import pytest
 
-from taskbell.wakeups.pauses import Backoff, Breaker, Fault
+from taskbell.wakeups.pauses import Backoff, Breaker
 
 
 class Clock:
@@ -53,31 +51,3 @@ def test_a_success_makes_a_breaker_patient_again(clock: Clock) -> None:
     assert [breaker.failed() for _ in range(3)] == [False, False, True]
     clock.now += 1
     assert not breaker.is_open
-
-
-def test_a_lasting_fault_is_told_once_a_minute_with_its_count(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    fault = Fault(clock)
-    for _ in range(120):
-        fault.tell("no answer from %s", "there")
-        clock.now += 1
-    assert caplog.messages == ["no answer from there", "no answer from there (59 times more since this was last told)"]
-
-
-def test_the_end_of_a_fault_is_told_if_the_fault_was(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "taskbell")
-    fault = Fault(clock)
-    fault.over("well")
-    fault.tell("ill")
-    fault.over("well")
-    fault.over("well")
-    assert caplog.messages == ["ill", "well"]
-
-
-def test_a_fault_that_comes_and_goes_fills_no_log(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "taskbell")
-    fault = Fault(clock)
-    for _ in range(59):
-        fault.tell("ill")
-        fault.over("well")
-        clock.now += 1
-    assert caplog.messages == ["ill", "well"]

@@ -1,7 +1,6 @@
 """Who may read what. Denied by default; the same answers at connect and at every later check."""
 
 import inspect
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,6 +12,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import InterfaceError, OperationalError, router
 from django.http import HttpRequest
 
+from taskbell import faults
 from taskbell.conf import current, resolve
 from taskbell.ground.events import PUBLIC_NAMESPACE, RESERVED_NAMESPACES, is_channel, namespace
 from taskbell.models import Recipient
@@ -20,8 +20,6 @@ from taskbell.store.outbox import key_of
 
 UNAUTHORIZED: Final = 401
 NOT_FOUND: Final = 404
-
-logger = logging.getLogger("taskbell")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +136,11 @@ def _ask(hook: Callable[..., Any], *args: Any) -> Any:
     except (OperationalError, InterfaceError):
         raise  # the database's trouble, for which nobody is shut out
     except Exception:
-        logger.exception("The hook %r raised; access is refused.", hook)
+        faults.exception("The hook %s raised; access is refused.", hook, about=repr(hook))
         return None
     if inspect.iscoroutine(answer):
         answer.close()
-        logger.error("The hook %r is a coroutine function; write a plain function. Access is refused.", hook)
+        faults.error("The hook %s is a coroutine function; write a plain function. Access is refused.", hook)
         return None
     return answer
 

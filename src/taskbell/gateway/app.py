@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import random
 import signal
 import threading
@@ -12,6 +11,7 @@ from typing import Final
 
 from django.db import router
 
+from taskbell import faults
 from taskbell.conf import current
 from taskbell.gateway.hub import Hub
 from taskbell.gateway.life import Life
@@ -34,8 +34,6 @@ STREAMS_A_SECOND: Final = 50
 TURN_SECONDS: Final = 1.0
 # After the last `bye` this is left for bytes on their way.
 LAST_BYTES_SECONDS: Final = 1.0
-
-logger = logging.getLogger("taskbell")
 
 
 class Gateway:
@@ -137,7 +135,7 @@ class Gateway:
                     release_all()
                 background.step(self.alias)
             except Exception:
-                logger.exception("The background loop %r failed; it goes on.", background.name)
+                faults.exception("The background loop %s failed; it goes on.", background.name, about=background.name)
                 release_all()
         release_all()
 

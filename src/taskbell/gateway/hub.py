@@ -5,12 +5,12 @@ time; a large one yields to the loop between slices, over the streams that were 
 """
 
 import asyncio
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from taskbell import faults
 from taskbell.conf import current
 from taskbell.gateway.audience import PULL_BYTES, Audience, Fanout, join, take
 from taskbell.gateway.window import Frame, Window
@@ -21,8 +21,6 @@ from taskbell.ground.sse import ByeReason, ResetReason
 
 # A write to a socket costs 5 to 10 µs: a slice holds the loop for about 2 ms.
 SLICE: Final = 250
-
-logger = logging.getLogger("taskbell")
 
 
 class Rewritten:
@@ -203,7 +201,7 @@ class Hub:
                     stream.push(data)
             except Exception:
                 # One broken connection must not keep everybody else's frames.
-                logger.exception("A stream could not be written to and is cut.")
+                faults.exception("A stream could not be written to and is cut.")
                 stream.abort()
         if self._fanout.over:
             self.delivered += len(self._fanout)

@@ -1,11 +1,11 @@
 """The life of open streams: pings, age, stalled readers, and whether their person may still read."""
 
 import asyncio
-import logging
 import random
 from collections import deque
 from typing import Final
 
+from taskbell import faults
 from taskbell.conf import current
 from taskbell.gateway.access import still_granted
 from taskbell.gateway.hub import Hub
@@ -18,8 +18,6 @@ JITTER: Final = (0.8, 1.2)
 # A round of the access check that fits one turn of a database thread.
 GRANTS_A_BATCH: Final = 50
 SHORTEST_PAUSE: Final = 1.0
-
-logger = logging.getLogger("taskbell")
 
 
 class Life:
@@ -66,7 +64,7 @@ class Life:
             self.hub.ping(stream)
         except Exception:
             # The rounds are everybody's: one broken connection must not end them.
-            logger.exception("A stream could not be pinged and is cut.")
+            faults.exception("A stream could not be pinged and is cut.")
             stream.abort()
             return
         self.enter(stream)
@@ -95,7 +93,7 @@ class Life:
         try:
             answers = await self.pool.run(still_granted, [stream.grant for stream in streams])
         except Exception:
-            logger.exception("Access could not be checked again.")
+            faults.exception("Access could not be checked again.")
             return
         for stream, granted in zip(streams, answers, strict=True):
             if not granted and not stream.closed:

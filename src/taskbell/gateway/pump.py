@@ -13,6 +13,7 @@ from contextlib import closing
 from typing import Final
 
 from taskbell.conf import current
+from taskbell.faults import Fault
 from taskbell.gateway.hub import Hub
 from taskbell.gateway.window import Frame
 from taskbell.ground.cursor import Cursor
@@ -34,8 +35,6 @@ GLANCE: Final = 0.25
 # A few poll intervals without a look at the log are a fault, one is a busy machine.
 HEALTHY_POLLS: Final = 5
 BACK_OFF: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
-# A log line for a fault that lasts, at most this often.
-COMPLAIN_SECONDS: Final = 60.0
 
 logger = logging.getLogger("taskbell")
 
@@ -57,7 +56,7 @@ class Pump(threading.Thread):
         self._polled_at = 0.0
         self._failures = 0
         self._stepped_at = 0.0
-        self._complained_at = float("-inf")
+        self._fault = Fault(logging.ERROR)
 
     @property
     def healthy(self) -> bool:
@@ -207,9 +206,7 @@ class Pump(threading.Thread):
 
     def _recover(self, error: Exception) -> None:
         self._failures += 1
-        if time.monotonic() - self._complained_at >= COMPLAIN_SECONDS:
-            self._complained_at = time.monotonic()
-            logger.error("The log cannot be read or moved (try %d): %s", self._failures, error)
+        self._fault.tell("The log cannot be read or moved: %s", error)
         self._ticking = False
         release_all()
         self._ending.wait(BACK_OFF[min(self._failures, len(BACK_OFF)) - 1])

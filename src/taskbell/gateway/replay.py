@@ -1,10 +1,10 @@
 """Replay: behind streams that the window cannot serve share rounds of one scan of the log."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import Final
 
+from taskbell import faults
 from taskbell.conf import current
 from taskbell.gateway.audience import PULL_BYTES
 from taskbell.gateway.hub import Hub
@@ -20,8 +20,6 @@ STREAMS_A_ROUND: Final = 200
 CHANNELS_A_ROUND: Final = 5_000
 # The database is away: streams keep their place, and this is how long they wait between tries.
 PAUSE_SECONDS: Final = 1.0
-
-logger = logging.getLogger("taskbell")
 
 
 class Replay:
@@ -52,7 +50,7 @@ class Replay:
             try:
                 await self._round([stream for stream in group if not stream.closed])
             except Exception:
-                logger.exception("Missed events cannot be read right now; trying again in %.0f s.", PAUSE_SECONDS)
+                faults.exception("Missed events cannot be read right now; it is tried again and again.")
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
             finally:

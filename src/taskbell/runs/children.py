@@ -3,13 +3,13 @@
 The kernel queues about ten; the main process drains them into memory at once. So a child waits for no database.
 """
 
-import logging
 import os
 import socket
 import threading
 from collections.abc import Callable
 from typing import Final
 
+from taskbell import faults
 from taskbell.runs.facts import from_bytes, to_bytes
 from taskbell.runs.states import Fact
 
@@ -17,8 +17,6 @@ from taskbell.runs.states import Fact
 MOST_BYTES: Final = 128 * 1024
 # What a task may lose to a main process that does not read; then the fact is dropped and left to reconciliation.
 CHILD_WAIT: Final = 0.1
-
-logger = logging.getLogger("taskbell")
 
 
 class Children:
@@ -46,7 +44,7 @@ class Children:
         except (OSError, ValueError) as error:
             self.dropped += 1
             if fact.kind != "progress":
-                logger.warning("A fact of task %s did not reach the worker: %s", fact.identity.task_id, error)
+                faults.error("A fact of task %s did not reach the worker: %s", fact.identity.task_id, error)
 
     def close(self) -> None:
         """End receiving; what was sent before is taken."""
@@ -60,4 +58,4 @@ class Children:
             try:
                 self._take(from_bytes(data))
             except Exception:
-                logger.exception("A child of this worker sent something that is no fact.")
+                faults.exception("A child of this worker sent something that is no fact.")

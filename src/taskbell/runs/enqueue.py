@@ -1,18 +1,16 @@
 """Facts told in the transaction that is open, so that a rollback takes them back: "queued", and eager tasks."""
 
 import asyncio
-import logging
 
 from django.db import router, transaction
 
+from taskbell import faults
 from taskbell.models import Outbox
 from taskbell.runs.facts import to_row
 from taskbell.runs.owner import await_before_response
 from taskbell.runs.send import send
 from taskbell.runs.states import Fact
 from taskbell.store.outbox import ring_after_commit
-
-logger = logging.getLogger("taskbell")
 
 
 def send_with_transaction(fact: Fact) -> None:
@@ -28,7 +26,7 @@ def send_with_transaction(fact: Fact) -> None:
         ring_after_commit(alias)
     except Exception:
         # The task goes on all the same, and the next fact from anywhere creates the run.
-        logger.exception("Task %s is %s, but its owner is not told.", fact.identity.task_id, fact.kind)
+        faults.exception("Task %s is %s, but its owner is not told.", fact.identity.task_id, fact.kind)
 
 
 def _in_event_loop() -> bool:

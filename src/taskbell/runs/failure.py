@@ -4,6 +4,7 @@ import logging
 import secrets
 from typing import Any, Final
 
+from taskbell import faults
 from taskbell.conf import current, resolve
 from taskbell.exceptions import PublicError
 from taskbell.runs.states import Identity
@@ -30,10 +31,10 @@ def reference_for(exception: object, identity: Identity) -> str:
     reference = _ask_hook(exception) or "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
     logger.error(
         "Task %s (%s) failed with %s; its owner was given the reference %s",
-        identity.name,
-        identity.task_id,
+        faults.plain(identity.name),
+        faults.plain(identity.task_id),
         exception.__class__.__name__,
-        reference,
+        faults.plain(reference),
     )
     return reference
 
@@ -45,6 +46,6 @@ def _ask_hook(exception: object) -> str | None:
     try:
         reference = hook(exception)
     except Exception:
-        logger.exception("ERROR_REFERENCE raised; a random reference is used.")
+        faults.exception("ERROR_REFERENCE raised; a random reference is used.")
         return None
     return str(reference)[:MOST_CHARACTERS] if reference else None

@@ -5,13 +5,13 @@ engine's task id, so that a copied header is worth nothing. It holds keys, no na
 """
 
 import json
-import logging
 import uuid
 from dataclasses import asdict
 from typing import Final
 
 from django.core.signing import BadSignature, Signer
 
+from taskbell import faults
 from taskbell.conf import current
 from taskbell.exceptions import TaskbellError
 from taskbell.runs.states import Identity
@@ -20,7 +20,6 @@ NAME: Final = "taskbell"
 _SALT: Final = "taskbell.run"
 
 forgeries = 0
-logger = logging.getLogger("taskbell")
 
 
 class ForgedHeader(TaskbellError):
@@ -51,11 +50,10 @@ def read(header: str, task_id: str) -> Identity:
 
 
 def note_forgery(task_id: str) -> None:
-    """Count a forged header, and say so once a process: an attacker must not be able to fill the log."""
+    """Count a forged header, and say so now and then: an attacker must not be able to fill the log."""
     global forgeries  # noqa: PLW0603  one counter a process
     forgeries += 1
-    if forgeries == 1:
-        logger.warning("Task %s carries a Taskbell header not signed by this site; further ones are counted.", task_id)
+    faults.error("Task %s carries a Taskbell header that was not signed by this site.", task_id)
 
 
 def _signer() -> Signer:

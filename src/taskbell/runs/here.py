@@ -1,7 +1,6 @@
 """The run that this code works for: `progress`, `track` and `publish_result` find it by themselves."""
 
 import json
-import logging
 import math
 import secrets
 import time
@@ -10,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from taskbell import faults
 from taskbell.conf import current as settings
 from taskbell.exceptions import PayloadTooLarge, TaskbellError
 from taskbell.ground.events import encode_payload
@@ -22,8 +22,6 @@ T = TypeVar("T")
 
 # An event is 64 KiB at most, and label, name and message want their part of it.
 RESULT_BYTES: Final = 48 * 1024
-
-logger = logging.getLogger("taskbell")
 
 
 @dataclass(slots=True)
@@ -137,7 +135,7 @@ def publish_result(result: Any) -> None:
         if len(text) > RESULT_BYTES:
             raise PayloadTooLarge(f"The result is {len(text):,} bytes as JSON, the limit is {RESULT_BYTES:,}.")
     except TaskbellError:
-        logger.exception("publish_result() of task %s was ignored.", here.identity.name)
+        faults.exception("publish_result() of task %s was ignored.", here.identity.name)
         return
     # As it is now: the task may go on to change the object.
     here.result = json.loads(text)

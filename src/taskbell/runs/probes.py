@@ -1,6 +1,5 @@
 """Asking queues how runs ended, without ever waiting for one that does not answer."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -8,6 +7,7 @@ from typing import Final
 
 from django.db import connections
 
+from taskbell import faults
 from taskbell.runs.states import Fact, Run
 
 # A result backend that does not answer in this time knows nothing.
@@ -15,8 +15,6 @@ PROBE_SECONDS: Final = 2.0
 
 Probe = Callable[[Run], Fact | None]
 Answer = tuple[Run, Fact | None]
-
-logger = logging.getLogger("taskbell")
 
 
 class Probes:
@@ -45,7 +43,7 @@ class Probes:
         found = answers.copy()
         if not self._thread.is_alive() or found:
             return found
-        logger.warning("The results of tasks cannot be asked for: no answer within %g s", self._seconds)
+        faults.error("The results of tasks cannot be asked for: no answer within %g s", self._seconds)
         return [(run, None) for run in runs]
 
     def _ask_all(self, runs: Sequence[Run], answers: list[Answer], stop_at: float) -> None:
@@ -61,5 +59,5 @@ class Probes:
         try:
             return self._probe(run)
         except Exception as error:  # noqa: BLE001  a backend that is away knows nothing
-            logger.warning("The result of task %s cannot be asked for: %r", run.identity.task_id, error)
+            faults.error("The result of task %s cannot be asked for: %s", run.identity.task_id, repr(error))
             return None

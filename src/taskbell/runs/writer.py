@@ -5,7 +5,6 @@ Nothing here waits for the database on behalf of a task, and nothing raises.
 """
 
 import atexit
-import logging
 import os
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import Final
 from django.db import DataError, IntegrityError, OperationalError, transaction
 from django.db.models import F
 
+from taskbell import faults
 from taskbell.conf import current
 from taskbell.models import Outbox, Worker
 from taskbell.runs.facts import to_row
@@ -38,11 +38,8 @@ LAST_SECONDS: Final = 3.0
 BEATS_A_LEASE: Final = 6
 # A database that is busy for a moment is no news.
 COMPLAIN_AFTER: Final = 3.0
-COMPLAIN_EVERY: Final = 60.0
 # The database refuses the row, not the connection: trying again would stop everything behind it.
 REFUSED: Final = (DataError, IntegrityError, ValueError, TypeError)
-
-logger = logging.getLogger("taskbell")
 
 
 class Writer:
@@ -70,7 +67,6 @@ class Writer:
         self._registered = False
         self._failures = 0
         self._failing_since = 0.0
-        self._complained_at = float("-inf")
 
     def put(self, fact: Fact) -> None:
         """Take a fact; when too many wait, progress is dropped first and everything dropped is counted."""
@@ -182,8 +178,8 @@ class Writer:
             if len(batch) > 1:
                 return self._write_singly(batch)
             self.dropped += 1
-            logger.error("A fact (%s) of task %s is refused and dropped: %s",
-                         batch[0].kind, batch[0].identity.task_id, error)  # fmt: skip
+            faults.error("A fact (%s) of task %s is refused and dropped: %s",
+                        batch[0].kind, batch[0].identity.task_id, error)  # fmt: skip
         except BaseException:
             self._give_back(batch)
             raise
@@ -230,10 +226,9 @@ class Writer:
         time.sleep(BACK_OFF[min(self._failures, len(BACK_OFF)) - 1])
 
     def _complain(self, error: Exception, now: float) -> None:
-        if now - self._failing_since >= COMPLAIN_AFTER and now - self._complained_at >= COMPLAIN_EVERY:
-            self._complained_at = now
-            logger.error("Facts of tasks wait for the database (%d of them, for %.0f s): %s",
-                         self.waiting, now - self._failing_since, error)  # fmt: skip
+        if now - self._failing_since >= COMPLAIN_AFTER:
+            faults.error("Facts of tasks wait for the database (%d of them, for %.0f s): %s",
+                        self.waiting, now - self._failing_since, error)  # fmt: skip
 
     def before_fork(self) -> None:
         """Close the connection, waiting a little for a write to end."""

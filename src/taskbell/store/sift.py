@@ -1,18 +1,16 @@
 """What becomes of each row of a batch: log entries, spent, kept for later, or failed."""
 
-import logging
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError, transaction
 
+from taskbell import faults
 from taskbell.models import Outbox
 from taskbell.store.folds import Entry, Fold, Numbered, fold_for
 from taskbell.store.outbox import EVENT
 from taskbell.store.people import channels_of
-
-logger = logging.getLogger("taskbell")
 
 
 class FoldRefused(Exception):
@@ -128,7 +126,7 @@ def _fold_facts(rows: list[Outbox], using: str, sifted: Sifted) -> list[Entry]:
     for kind, facts in by_kind.items():
         fold = fold_for(kind)
         if fold is None:
-            logger.error("Outbox rows of the unknown kind %r are set aside; is an app missing in INSTALLED_APPS?", kind)
+            faults.error("Outbox rows of the unknown kind %r are set aside; is an app missing in INSTALLED_APPS?", kind)
             sifted.failed += [row.id for row in facts]
             continue
         made = _fold(fold, facts, using, sifted)
@@ -146,7 +144,7 @@ def _fold(fold: Fold, rows: list[Outbox], using: str, sifted: Sifted) -> list[En
         raise  # the database's trouble, not the row's
     except Exception:
         if len(rows) == 1:
-            logger.exception("Outbox row %s of kind %r cannot be folded and is set aside.", rows[0].id, rows[0].kind)
+            faults.exception("Outbox row %s of kind %r cannot be folded and is set aside.", rows[0].id, rows[0].kind)
             sifted.failed.append(rows[0].id)
             return []
     sound = [row for row in rows if _folds_alone(fold, row, using, sifted)]

@@ -1,6 +1,5 @@
 """The tick: committed outbox rows become numbered log rows, in one short transaction under the head's lock."""
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Final
 from django.db import connections, router
 from django.utils import timezone
 
+from taskbell import faults
 from taskbell.ground.cursor import new_token
 from taskbell.models import LogHead, Outbox
 from taskbell.store import plain
@@ -27,8 +27,6 @@ ACCOUNT_SECONDS: Final = 60.0
 KEEP_SECONDS: Final = 1.0
 # A ticker that is stopped inside its transaction loses it, and with it the head's lock, after this long.
 IDLE_IN_TRANSACTION: Final = timedelta(seconds=2)
-
-logger = logging.getLogger("taskbell")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +146,7 @@ class Ticker:
         if len(refused.rows) > 1:
             self._below = refused.rows[len(refused.rows) // 2]
             return
-        logger.error("Outbox row %s is set aside: %s", refused.rows[0], refused, exc_info=refused.__cause__)
+        faults.error("Outbox row %s is set aside: %s %r", refused.rows[0], refused, refused.__cause__)
         Outbox.objects.using(self.alias).filter(id__in=refused.rows).update(failed_at=timezone.now())
         self.failed += 1
         self._below = None

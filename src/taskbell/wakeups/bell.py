@@ -13,8 +13,9 @@ from typing import Any, Final
 from django.core.signals import setting_changed
 
 from taskbell import conf
+from taskbell.faults import Fault
 from taskbell.wakeups import Wakeup, configured, must_ring
-from taskbell.wakeups.pauses import Breaker, Fault
+from taskbell.wakeups.pauses import Breaker
 
 # At most 20 rings a second: what is committed meanwhile is covered by the next, and one page view that publishes
 # 100 times rings twice.

@@ -11,8 +11,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from taskbell.exceptions import WakeupUnavailable
+from taskbell.faults import Fault
 from taskbell.wakeups.base import Listener
-from taskbell.wakeups.pauses import Backoff, Fault
+from taskbell.wakeups.pauses import Backoff
 
 if TYPE_CHECKING:
     from taskbell.wakeups.server import Receiver, ServerWakeup

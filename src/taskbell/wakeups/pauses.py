@@ -1,11 +1,8 @@
-"""When to try again, and when to say so again."""
+"""When to try again."""
 
-import logging
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Final
-
-logger = logging.getLogger("taskbell")
+from typing import Final
 
 Clock = Callable[[], float]
 
@@ -13,7 +10,6 @@ LONGEST_PAUSE: Final = 30.0
 # One lost answer is chance, three in a row are a fault.
 PATIENCE: Final = 3
 OPEN_FIRST: Final = 1.0
-REMIND_AFTER: Final = 60.0
 
 
 class Backoff:
@@ -58,29 +54,3 @@ class Breaker:
         """Forget the failures."""
         self._failures = 0
         self._backoff.reset()
-
-
-class Fault:
-    """A fault told in the log at once, and while it lasts once a minute with how often it came meanwhile."""
-
-    def __init__(self, clock: Clock = monotonic) -> None:
-        self._clock = clock
-        self._silent_until = clock()
-        self._untold = 0
-        self._standing = False
-
-    def tell(self, message: str, *values: Any) -> None:
-        """Warn, unless that was done within the last minute."""
-        if self._clock() < self._silent_until:
-            self._untold += 1
-            return
-        again = f" ({self._untold} times more since this was last told)" if self._untold else ""
-        logger.warning(message + again, *values)
-        self._silent_until = self._clock() + REMIND_AFTER
-        self._untold, self._standing = 0, True
-
-    def over(self, message: str, *values: Any) -> None:
-        """Say that the fault is over, if it was told."""
-        if self._standing:
-            logger.info(message, *values)
-        self._standing = False
