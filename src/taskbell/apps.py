@@ -1,3 +1,4 @@
+from functools import partial
 from importlib.util import find_spec
 
 from django.apps import AppConfig
@@ -29,11 +30,12 @@ def _register_loops() -> None:
     from taskbell.runs.cancel import Cancels
     from taskbell.runs.prune import prune_runs
     from taskbell.runs.reaper import STEP_SECONDS, Reaper
+    from taskbell.store.clock import PatientClock
     from taskbell.store.loops import Loop, register
     from taskbell.store.prune import PRUNE_SECONDS, prune
 
-    register(Loop(name="prune", seconds=PRUNE_SECONDS, step=prune))
-    register(Loop(name="prune-runs", seconds=PRUNE_SECONDS, step=prune_runs))
+    register(Loop(name="prune", seconds=PRUNE_SECONDS, step=partial(prune, clock=PatientClock())))
+    register(Loop(name="prune-runs", seconds=PRUNE_SECONDS, step=partial(prune_runs, clock=PatientClock())))
     register(Loop(name="cancel", seconds=CANCEL_SECONDS, step=Cancels(cancel).step))
     register(Loop(name="reaper", seconds=STEP_SECONDS, step=Reaper(probe).step))
 

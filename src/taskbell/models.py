@@ -129,8 +129,9 @@ class Run(models.Model):
     error_message = models.TextField(null=True)
     error_reference = models.CharField(max_length=64, null=True)
     queued_at = models.DateTimeField()
-    # By the clock of the gateway that folded it: writers' clocks may be wrong by hours.
-    waiting_since = models.DateTimeField(null=True)
+    # Since when it is in its state; of one that waits for a time, that time. By the clock by which gateways fold
+    # (store/clock.py): all others are the writers', whose clocks may be wrong by hours.
+    since = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     next_attempt_at = models.DateTimeField(null=True)
@@ -143,7 +144,7 @@ class Run(models.Model):
         db_table = "taskbell_run"
         indexes = [
             models.Index(fields=["recipient", "-queued_at"], name="taskbell_run_recipient"),
-            models.Index(fields=["state", "queued_at"], name="taskbell_run_state"),
+            models.Index(fields=["state", "since"], name="taskbell_run_state"),
             models.Index(fields=["worker", "state"], name="taskbell_run_worker"),
         ]
 

@@ -4,17 +4,21 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import OperationalError
+from django.db.models import QuerySet
 from django.test import override_settings
 
-from taskbell.models import Outbox, Worker
+from taskbell.models import Outbox, Recipient, Worker
+from taskbell.models import Run as RunRow
+from taskbell.runs.beats import SLOW_SECONDS, STALL_SECONDS
 from taskbell.runs.probes import Probes
-from taskbell.runs.reaper import INTERRUPTED, STALL_SECONDS, STEP_SECONDS, Reaper
+from taskbell.runs.reaper import INTERRUPTED, REPEAT_SECONDS, STEP_SECONDS, Reaper
 from taskbell.runs.states import Fact, Run
 from taskbell.testing import deliver
 from tests.runs.telling import Life, told
@@ -43,11 +47,16 @@ def knows_nothing(run: Run) -> Fact | None:
 
 
 class Watch:
-    """A reaper and its clock."""
+    """A reaper and its clocks: `now` is the monotonic one, `set_by` is how far the wall clock was set."""
 
     def __init__(self, probe: Callable[[Run], Fact | None] = knows_nothing) -> None:
         self.now = 1_000.0
-        self.reaper = Reaper(probe, clock=lambda: self.now)
+        self.set_by = 0.0
+        self._began = time.time() - self.now
+        self.reaper = Reaper(probe, clock=lambda: self.now, wall=self.wall)
+
+    def wall(self, alias: str) -> float:
+        return self._began + self.now + self.set_by
 
     def step(self) -> list[str]:
         """Look once, and return what was told."""
@@ -65,10 +74,19 @@ class Watch:
             between()
         return told
 
+    def wait(self, seconds: float) -> list[str]:
+        """Look now and after some time, and return what was told."""
+        told = self.step()
+        self.now += seconds
+        return told + self.step()
+
 
 @pytest.fixture
-def watch() -> Watch:
-    return Watch()
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """A reaper by whose clock runs are folded, too."""
+    watch = Watch()
+    monkeypatch.setattr("taskbell.runs.fold.read_clock", watch.wall)
+    return watch
 
 
 def worker(**values: Any) -> Worker:
@@ -79,10 +97,6 @@ def running(ada: Any, by: Worker | None, **values: Any) -> Life:
     life = Life(ada)
     told(life("started", worker=str(by.id) if by else None, **values))
     return life
-
-
-def ago(seconds: float) -> float:
-    return time.time() - seconds
 
 
 class TestDead:
@@ -147,6 +161,39 @@ def beat(worker: Worker) -> None:
 
 
 class TestNotAccused:
+    def test_while_nothing_can_be_written(self, ada: Any, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Reading goes on, so the beat is seen to stand still; it does because no worker can write one."""
+        running(ada, worker())
+        watch.watch(LEASE / 2)
+        with monkeypatch.context() as patch:
+            patch.setattr(QuerySet, "update", refuse)
+            for _ in range(2 * LEASE):
+                watch.now += 1
+                with suppress(OperationalError):
+                    assert watch.step() == []
+        # The last try to write may be half a lease ago; in the other half a living worker beats three times.
+        assert watch.watch(LEASE / 2) == []
+        assert watch.watch(LEASE / 2 + 1) == ["lost"]
+
+    @pytest.mark.parametrize("seconds", [SLOW_SECONDS + 1, STALL_SECONDS + 1, 2 * LEASE])
+    def test_while_the_database_answers_slowly(
+        self, ada: Any, watch: Watch, monkeypatch: pytest.MonkeyPatch, seconds: float
+    ) -> None:
+        """The time for which a look waits is time in which no beat could be written either."""
+        running(ada, worker())
+        with monkeypatch.context() as patch:
+            read = Worker.objects.using
+
+            def slowly(alias: str) -> Any:
+                watch.now += seconds / 2  # twice a look: one try to write, one read
+                return read(alias)
+
+            watch.watch(LEASE - 4)
+            patch.setattr(Worker.objects, "using", slowly)
+            assert watch.watch(2) == []
+        assert watch.watch(1) == []
+        assert watch.watch(LEASE + 1) == ["lost"]
+
     def test_after_the_start(self, ada: Any, watch: Watch) -> None:
         running(ada, worker())
         watch.watch(LEASE - 1)
@@ -164,7 +211,7 @@ class TestNotAccused:
         running(ada, worker())
         watch.watch(LEASE)
         with monkeypatch.context() as patch:
-            patch.setattr("taskbell.runs.reaper.Worker.objects", Away())
+            patch.setattr("taskbell.runs.beats.Worker.objects", Away())
             with pytest.raises(OperationalError):
                 watch.step()
         watch.now += 1
@@ -187,6 +234,10 @@ class TestNotAccused:
         before = life.row.seq
         deliver()
         assert (life.row.state, life.row.seq) == ("lost", before + 1)
+
+
+def refuse(queryset: Any, **values: Any) -> int:
+    raise OperationalError("database is locked")
 
 
 class Away:
@@ -266,52 +317,133 @@ class TestProbe:
 
 class TestWaiting:
     def test_what_has_not_started_is_late_once(self, ada: Any, watch: Watch) -> None:
-        life = Life(ada, queued_at=ago(LATE_AFTER + 1))
+        life = Life(ada)
         told(life("queued"))
-        assert watch.watch(3) == ["late"]
+        assert watch.wait(LATE_AFTER - 1) == []
+        assert watch.wait(2) == ["late"]
+        assert watch.watch(3) == []
         assert (life.row.state, life.row.late) == ("queued", True)
 
     def test_what_is_not_due_is_not_late(self, ada: Any, watch: Watch) -> None:
-        told(Life(ada, queued_at=ago(LATE_AFTER - 10))("queued"))
-        told(Life(ada, queued_at=ago(500))("queued", next_attempt_at=time.time() + 500))
-        told(Life(ada, queued_at=ago(500))("started"))
-        told(Life(ada, queued_at=ago(500))("retrying", next_attempt_at=time.time() + 500))
-        assert watch.watch(3) == []
+        told(Life(ada)("queued", next_attempt_at=time.time() + 500))
+        told(Life(ada)("started"))
+        told(Life(ada)("retrying", next_attempt_at=time.time() + 500))
+        assert watch.wait(LATE_AFTER + 400) == []
+        assert watch.wait(110) == ["late", "late"]
 
     def test_a_retry_past_its_time_is_late(self, ada: Any, watch: Watch) -> None:
-        life = Life(ada, queued_at=ago(5_000))
-        told(life("retrying", next_attempt_at=ago(LATE_AFTER + 1)))
-        assert watch.watch(3) == ["late"]
+        life = Life(ada)
+        told(life("retrying", next_attempt_at=time.time() + 10))
+        assert watch.wait(LATE_AFTER + 5) == []
+        assert watch.wait(10) == ["late"]
         assert (life.row.state, life.row.late) == ("retrying", True)
 
     def test_what_waits_for_too_long_is_lost(self, ada: Any, watch: Watch) -> None:
-        queued = Life(ada, queued_at=ago(QUEUE_LIMIT + 1))
-        told(queued("queued"))
-        retrying = Life(ada, queued_at=ago(2 * QUEUE_LIMIT))
-        told(retrying("retrying", next_attempt_at=ago(QUEUE_LIMIT + 1)))
-        assert watch.watch(3) == ["lost", "lost"]
-        assert (queued.row.state, retrying.row.state) == ("lost", "lost")
+        queued, retrying = Life(ada), Life(ada)
+        told(queued("queued"), retrying("retrying", next_attempt_at=time.time() + 10))
+        assert watch.wait(QUEUE_LIMIT - 10) == ["late", "late"]
+        assert watch.wait(12) == ["lost"]
+        assert queued.row.state == "lost"
+        assert watch.wait(12) == ["lost"]
+        assert retrying.row.state == "lost"
 
-    def test_what_was_interrupted_waits_since_it_started(self, ada: Any, watch: Watch) -> None:
-        life = Life(ada, queued_at=ago(2 * QUEUE_LIMIT))
-        told(life("started", at=ago(LATE_AFTER + 5), acks_late=True), life("retrying"))
-        assert watch.watch(3) == ["late"]
-        old = Life(ada, queued_at=ago(3 * QUEUE_LIMIT))
-        told(old("started", at=ago(QUEUE_LIMIT + 5), acks_late=True), old("retrying"))
-        assert watch.watch(3) == ["lost"]
+    def test_each_wait_is_counted_from_its_own_beginning(self, ada: Any, watch: Watch) -> None:
+        life = Life(ada)
+        told(life("queued"))
+        assert watch.wait(LATE_AFTER + 1) == ["late"]
+        told(life("started", acks_late=True), life("retrying"))
+        since = life.row.since
+        assert watch.wait(QUEUE_LIMIT) == ["late"]
+        assert life.row.since == since, "to be called late is no new beginning"
+        assert watch.wait(1) == ["lost"]
+
+    def test_a_new_attempt_that_is_told_while_waiting_waits_anew(self, ada: Any, watch: Watch) -> None:
+        life = Life(ada)
+        told(life("retrying"))
+        RunRow.objects.update(since=datetime(2000, 1, 1, tzinfo=UTC))
+        told(life("retrying"), life("late"))
+        assert life.row.since.year == 2000
+        told(life("retrying", attempt=2))
+        assert life.row.since.year > 2000
 
     def test_what_no_worker_took_before_its_time_is_expired(self, ada: Any, watch: Watch) -> None:
-        life = Life(ada, queued_at=ago(30))
-        told(life("queued", expires_at=ago(LATE_AFTER + 1)))
-        fresh = Life(ada, queued_at=ago(30))
-        told(fresh("queued", expires_at=ago(LATE_AFTER - 10)))
-        assert watch.watch(3) == ["expired"]
+        life, fresh = Life(ada), Life(ada)
+        told(life("queued", expires_at=time.time() + 5), fresh("queued", expires_at=time.time() + 50))
+        assert watch.wait(LATE_AFTER + 1) == ["late", "late"]
+        assert watch.wait(10) == ["expired"]
         assert (life.row.state, fresh.row.state) == ("expired", "queued")
 
     def test_a_forgotten_owners_run_is_left_alone(self, ada: Any, watch: Watch) -> None:
-        from taskbell.models import Recipient
-
-        told(Life(ada, queued_at=ago(LATE_AFTER + 1))("queued"))
+        told(Life(ada)("queued"))
         running(ada, worker())
         Recipient.objects.all().delete()
         assert watch.watch(LEASE + 2) == []
+        assert watch.wait(LATE_AFTER) == []
+
+    def test_what_nobody_folds_is_not_told_over_and_over(self, ada: Any, watch: Watch) -> None:
+        told(Life(ada)("queued"))
+        assert watch.wait(0) == []
+        watch.now += LATE_AFTER + 1
+        assert [watch.reaper.step(ALIAS) for _ in range(5)] == [1, 0, 0, 0, 0]
+        watch.now += REPEAT_SECONDS
+        assert watch.reaper.step(ALIAS) == 1
+
+
+#: How far clocks are set in these tests, and were seen to be set in the world.
+STEPS = pytest.mark.parametrize("seconds", [-3_600, 3_600, 86_400, -86_400, 10 * 365 * 86_400])
+
+
+class TestWallClocks:
+    """Nobody is accused because a clock was set; who is truly late is told so, if sometimes later."""
+
+    @STEPS
+    def test_the_clock_of_the_gateway_is_set_while_runs_wait(self, ada: Any, watch: Watch, seconds: int) -> None:
+        told(Life(ada)("queued"))
+        told(Life(ada)("queued", expires_at=time.time() + 600))
+        told(Life(ada)("retrying", next_attempt_at=time.time() + 50))
+        assert watch.wait(LATE_AFTER / 2) == []
+        watch.set_by += seconds
+        assert watch.wait(LATE_AFTER / 2 - 1) == []
+        # A clock that is behind leaves nobody waiting for ever, only until it is right again, or that much later.
+        watch.set_by = max(0, watch.set_by)
+        assert sorted(watch.wait(2) + watch.wait(LATE_AFTER)) == ["late", "late", "late"]
+
+    @STEPS
+    def test_the_gateways_clock_is_set_to_and_fro(self, ada: Any, watch: Watch, seconds: int) -> None:
+        told(Life(ada)("queued"))
+        assert watch.step() == []
+        for _ in range(LATE_AFTER - 5):
+            watch.set_by = seconds - watch.set_by
+            watch.now += 1
+            assert watch.step() == []
+        watch.set_by = 0
+        assert watch.wait(10) + watch.wait(LATE_AFTER) == ["late"]
+
+    @STEPS
+    def test_the_writers_clock_is_wrong(self, ada: Any, watch: Watch, seconds: int) -> None:
+        """It waits for its turn by our clock, however the writer's was set when it named its times."""
+        theirs = time.time() + seconds
+        told(Life(ada, queued_at=theirs)("queued", at=theirs))
+        told(Life(ada, queued_at=theirs)("queued", at=theirs, expires_at=theirs + 300))
+        told(Life(ada, queued_at=theirs)("retrying", at=theirs, next_attempt_at=theirs + 200))
+        assert watch.wait(LATE_AFTER - 1) == []
+        assert watch.wait(2) == ["late", "late"]
+        later = watch.wait(200) + watch.wait(LATE_AFTER + 50)
+        # Times that are named by a clock that is ahead are far away by ours too, and workers with right clocks wait.
+        assert sorted(later) == (["expired", "late"] if seconds < 0 else [])
+
+    def test_a_clock_that_is_slewed_is_followed(self, ada: Any, watch: Watch) -> None:
+        told(Life(ada)("queued"))
+
+        def slew() -> None:
+            watch.set_by += 0.08  # the fastest that chrony does
+
+        assert watch.watch(LATE_AFTER * 0.9, slew) == []
+        assert watch.watch(LATE_AFTER * 0.2, slew) == ["late"]
+
+    @STEPS
+    def test_the_clock_is_set_while_the_reaper_is_frozen(self, ada: Any, watch: Watch, seconds: int) -> None:
+        told(Life(ada)("queued"))
+        assert watch.step() == []
+        watch.set_by += seconds
+        assert watch.wait(LATE_AFTER - 1) == []

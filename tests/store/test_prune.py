@@ -1,5 +1,6 @@
 """Retention: what is told before it goes, and what must stay."""
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -14,9 +15,10 @@ from taskbell import publish, publish_many
 from taskbell.ground.cursor import NONCE_AT_ZERO, Cursor
 from taskbell.models import Log, LogHead, Outbox
 from taskbell.store import prune as module
+from taskbell.store.clock import PatientClock
 from taskbell.store.head import create_head, read_head
 from taskbell.store.log import Lost, place_of_head, read_after
-from taskbell.store.prune import PROGRESS_AGE, Pruned, prune
+from taskbell.store.prune import PROGRESS_SECONDS, Pruned, prune
 from taskbell.store.tick import Ticker
 from tests.store.folding import fact, folding
 
@@ -101,6 +103,56 @@ def test_a_clock_that_ran_behind_deletes_nothing_too_early(log: Callable[..., li
     assert seqs() == [2, 3, 4]
 
 
+class Clocks:
+    """A prune of a process that lives on, and its clocks: the monotonic one, and how far the other was set."""
+
+    def __init__(self) -> None:
+        self.now, self.set_by = 1_000.0, 0.0
+        began = time.time() - self.now
+        self._clock = PatientClock(lambda alias: began + self.now + self.set_by, lambda: self.now)
+        self.prune()
+
+    def prune(self) -> Pruned:
+        return prune(ALIAS, self._clock)
+
+    def wait(self, time: timedelta) -> None:
+        """Let time pass, and look at the clocks in between as a gateway does."""
+        for _ in range(10):
+            self.now += time.total_seconds() / 10
+            self._clock.look(ALIAS)
+
+
+@pytest.mark.parametrize("years", [1, 10])
+def test_a_clock_that_is_set_forward_deletes_nothing_too_early(log: Callable[..., list[Cursor]], years: int) -> None:
+    log(25 * HOUR, 23 * HOUR, HOUR)
+    clocks = Clocks()
+    assert seqs() == [2, 3]
+    log(timedelta(minutes=5))
+    Log.objects.filter(seq=4).update(latest_key="run")
+    clocks.set_by = years * 365 * 86_400
+    assert clocks.prune() == Pruned()
+    clocks.wait(2 * HOUR)
+    assert clocks.prune() == Pruned(log=1, blanked=1)
+    clocks.wait(23 * HOUR)
+    log(-timedelta(seconds=clocks.set_by))
+    assert clocks.prune().log == 2
+    assert seqs() == [5]
+
+
+def test_what_was_numbered_while_the_clock_was_ahead_goes_like_the_rest(log: Callable[..., list[Cursor]]) -> None:
+    years = timedelta(days=3_650)
+    log(23 * HOUR, -years, -years, HOUR)
+    clocks = Clocks()
+    assert seqs() == [1, 2, 3, 4], "nothing of it is known to be old"
+    clocks.wait(2 * HOUR)
+    assert clocks.prune().log == 1
+    clocks.wait(21 * HOUR)
+    assert clocks.prune().log == 0
+    clocks.wait(5 * HOUR)
+    assert clocks.prune().log == 2
+    assert seqs() == [4]
+
+
 def test_the_floor_rises_before_a_row_goes(log: Callable[..., list[Cursor]], monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed between the two, a reader below the floor is told, and the next prune deletes the rest."""
     places = log(*[25 * HOUR] * 3, HOUR)
@@ -163,7 +215,7 @@ def test_old_progress_is_blanked_and_keeps_its_place(log: Callable[..., list[Cur
 
 
 def test_young_progress_stays(log: Callable[..., list[Cursor]]) -> None:
-    log(PROGRESS_AGE - timedelta(minutes=1), PROGRESS_AGE + timedelta(minutes=1))
+    log(timedelta(seconds=PROGRESS_SECONDS - 60), timedelta(seconds=PROGRESS_SECONDS + 60))
     Log.objects.update(latest_key="run-1")
     assert prune(ALIAS).blanked == 1
     assert Log.objects.get(seq=1).channel == "public:news"

@@ -10,7 +10,8 @@ from taskbell.models import Outbox
 from taskbell.models import Run as RunRow
 from taskbell.runs.facts import from_row
 from taskbell.runs.rows import columns, to_json, to_row, to_run
-from taskbell.runs.states import Fact, Run, apply
+from taskbell.runs.states import Fact, Run, apply, dated
+from taskbell.store.clock import read_clock
 from taskbell.store.folds import Entry, Fold, Numbered
 
 RUN_EVENT: Final = "run"
@@ -39,10 +40,12 @@ class RunFold(Fold):
         ids = {UUID(fact.identity.run) for _, fact in facts}
         runs = {str(row.id): to_run(row) for row in RunRow.objects.using(using).filter(id__in=ids)}
         changes: list[_Change] = []
+        now = read_clock(using)
         for at, fact in facts:
             before = runs.get(fact.identity.run)
             after = apply(before, fact)
             if after is not before:
+                after = dated(before, after, fact, now)
                 runs[fact.identity.run] = after
                 changes.append(_Change(at, fact, before, after))
         return [_entry(change) for change in _told(changes)]

@@ -1,81 +1,94 @@
-"""The reaper: tells what nobody else can tell any more. It only emits facts; the fold makes doubles harmless.
-
-A worker is dead when its beat did not move for a whole lease *while this reaper was watching*, on its own monotonic
-clock. So neither a stepped clock, nor a frozen reaper, nor a database that was away makes a living worker look dead.
-"""
+"""The reaper: tells what nobody else can tell any more. It only emits facts; the fold makes doubles harmless."""
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any, Final
-from uuid import UUID
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
 
 from django.db.models import Q
-from django.utils import timezone
 
 from taskbell.conf import current
-from taskbell.models import Recipient, Worker
+from taskbell.models import Recipient
 from taskbell.models import Run as RunRow
+from taskbell.runs.beats import Beats
 from taskbell.runs.facts import to_row
 from taskbell.runs.probes import Probe, Probes
 from taskbell.runs.rows import to_run
-from taskbell.runs.states import Fact, Kind, Run
+from taskbell.runs.states import WAITING, Fact, Kind, Run
+from taskbell.store.clock import PatientClock, read_clock
 from taskbell.store.outbox import insert
 
 STEP_SECONDS: Final = 1.0
-# A step that comes this late was frozen or waited for the database: what it saw before counts no more.
-STALL_SECONDS: Final = 5.0
 MOST_RUNS: Final = 500
+# What was told is folded within a poll interval; where it is not, the outbox must not fill with the same again.
+REPEAT_SECONDS: Final = 30.0
 INTERRUPTED: Final = "Interrupted; it will be tried again."
 
-
-@dataclass(slots=True)
-class _Sighting:
-    beat: int | None
-    since: float
+_Told = tuple[str, Kind, int, str]
 
 
 class Reaper:
-    """Watches workers and waiting runs; `step` is called about once a second."""
+    """Watches workers and waiting runs; `step` is called about once a second.
 
-    def __init__(self, probe: Probe, clock: Callable[[], float] = time.monotonic) -> None:
+    `clock` is monotonic, `wall` reads what the database's clock shows; both in seconds.
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[str], float] = read_clock,
+    ) -> None:
         self._probes = Probes(probe)
         self._clock = clock
-        self._seen: dict[UUID, _Sighting] = {}
-        self._stepped_at = float("-inf")
+        self._wall = PatientClock(wall, clock)
+        self._beats = Beats(clock)
+        self._told: dict[_Told, float] = {}
 
     def step(self, alias: str) -> int:
         """Look once, and emit what is due; return how many facts that were."""
-        if self._clock() - self._stepped_at > STALL_SECONDS:
-            self._seen.clear()
-        try:
-            facts = [*self._of_dead_workers(alias), *_of_waiting_runs(alias)]
-        except BaseException:
-            self._seen.clear()
-            raise
-        self._stepped_at = self._clock()
-        insert([to_row(fact) for fact in facts])
-        return len(facts)
+        facts = [*self._of_dead_workers(alias), *self._of_waiting_runs(alias)]
+        told_before = self._clock() - REPEAT_SECONDS
+        self._told = {key: at for key, at in self._told.items() if at > told_before}
+        news = [fact for fact in facts if _key(fact) not in self._told]
+        insert([to_row(fact) for fact in news])
+        self._told |= dict.fromkeys(map(_key, news), self._clock())
+        return len(news)
 
     def _of_dead_workers(self, alias: str) -> list[Fact]:
         open_runs = RunRow.objects.using(alias).filter(state="running", worker__isnull=False)
-        ids = {id for id in open_runs.values_list("worker", flat=True).distinct() if id is not None}
-        beats = dict(Worker.objects.using(alias).filter(id__in=ids).values_list("id", "beat"))
-        dead = [id for id in ids if self._is_dead(id, beats.get(id))]
-        self._seen = {id: seen for id, seen in self._seen.items() if id in ids}
+        workers = {id for id in open_runs.values_list("worker", flat=True).distinct() if id is not None}
+        dead = self._beats.still(workers, alias)
         if not dead:
             return []
         runs = _with_owners(open_runs.filter(worker__in=dead).order_by("queued_at")[:MOST_RUNS], alias)
         # The queue is asked first, because an ending may have been stored and only its telling died.
         return [found or _interrupted(run) for run, found in self._probes.ask(runs)]
 
-    def _is_dead(self, id: UUID, beat: int | None) -> bool:
-        seen = self._seen.get(id)
-        if seen is None or seen.beat != beat:
-            self._seen[id] = _Sighting(beat, self._clock())
-            return False
-        return self._clock() - seen.since >= current().LEASE
+    def _of_waiting_runs(self, alias: str) -> list[Fact]:
+        self._wall.look(alias)
+        late, lost = self._wall.ago(current().LATE_AFTER), self._wall.ago(current().QUEUE_LIMIT)
+        waiting = RunRow.objects.using(alias).filter(state__in=WAITING).order_by("since")
+        overdue = waiting.filter(_waits_since(late), late=False).exclude(_waits_since(lost))
+        expired = waiting.filter(_waits_since(late), state="queued", expires_at__lt=late)
+        hopeless = waiting.filter(_waits_since(lost))
+        return [
+            *_facts("late", overdue[:MOST_RUNS], alias),
+            *_facts("expired", filter(self._has_outlived, expired[:MOST_RUNS]), alias),
+            *_facts("lost", hopeless[:MOST_RUNS], alias),
+        ]
+
+    def _has_outlived(self, row: RunRow) -> bool:
+        """Whether an expired run has waited as long as its writer gave it; the writer's clock may be behind."""
+        assert row.since is not None
+        assert row.expires_at is not None
+        lifetime = (row.expires_at - row.queued_at).total_seconds()
+        return row.since < self._wall.ago(lifetime + current().LATE_AFTER)
+
+
+def _key(fact: Fact) -> _Told:
+    return fact.identity.run, fact.kind, fact.attempt, fact.execution
 
 
 def _interrupted(run: Run) -> Fact:
@@ -85,29 +98,13 @@ def _interrupted(run: Run) -> Fact:
     return replace(_fact(run, "retrying"), error_message=INTERRUPTED)
 
 
-def _of_waiting_runs(alias: str) -> list[Fact]:
-    now = timezone.now()
-    late, lost = _ago(now, current().LATE_AFTER), _ago(now, current().QUEUE_LIMIT)
-    waits = RunRow.objects.using(alias).filter(state__in=("queued", "retrying"))
-    overdue = waits.filter(_waits_since(late), late=False).exclude(_waits_since(lost))
-    hopeless = waits.filter(_waits_since(lost))
-    expired = waits.filter(state="queued", expires_at__lt=late)
-    return [
-        *(_fact(run, "late") for run in _with_owners(overdue[:MOST_RUNS], alias)),
-        *(_fact(run, "expired") for run in _with_owners(expired[:MOST_RUNS], alias)),
-        *(_fact(run, "lost") for run in _with_owners(hopeless[:MOST_RUNS], alias)),
-    ]
-
-
 def _waits_since(moment: datetime) -> Q:
-    """Runs whose turn to start came before `moment`; what was interrupted waits since it last started."""
-    due = Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lt=moment)
-    again = Q(started_at__isnull=True) | Q(next_attempt_at__isnull=False) | Q(started_at__lt=moment)
-    return Q(queued_at__lt=moment) & due & again
+    """Runs whose turn came before `moment`, by our clock and by that of the writer who named a time to start at."""
+    return Q(since__lt=moment) & (Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lt=moment))
 
 
-def _ago(now: datetime, seconds: int) -> datetime:
-    return now - timedelta(seconds=seconds)
+def _facts(kind: Kind, rows: Iterable[RunRow], alias: str) -> list[Fact]:
+    return [_fact(run, kind) for run in _with_owners(rows, alias)]
 
 
 def _fact(run: Run, kind: Kind) -> Fact:
@@ -123,7 +120,7 @@ def _fact(run: Run, kind: Kind) -> Fact:
     )
 
 
-def _with_owners(rows: Iterable[Any], alias: str) -> list[Run]:
+def _with_owners(rows: Iterable[RunRow], alias: str) -> list[Run]:
     """Return the runs with their owners' keys, which facts carry; a forgotten owner's runs are left out."""
     rows = list(rows)
     owners = {row.recipient for row in rows}

@@ -5,16 +5,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from django.conf import settings
-from django.utils import timezone
-
 from taskbell.ground.events import encode_payload
 from taskbell.models import Run as RunRow
 from taskbell.runs.failure import ERROR_LENGTH
 from taskbell.runs.states import Identity, Run
+from taskbell.store.clock import moment
 
 _TIMES: Final = (
-    "progress_at", "started_at", "finished_at", "next_attempt_at", "expires_at", "cancel_requested_at",
+    "progress_at", "since", "started_at", "finished_at", "next_attempt_at", "expires_at", "cancel_requested_at",
 )  # fmt: skip
 _SAME: Final = (
     "state", "late", "attempt", "execution", "done", "total", "message",
@@ -68,7 +66,7 @@ def to_row(run: Run, *, recipient: UUID, seq: int) -> RunRow:
         parent=_uuid(identity.parent),
         root=_uuid(identity.root),
         group_id=_storable("group_id", identity.group),
-        queued_at=_at(identity.queued_at),
+        queued_at=moment(identity.queued_at),
         result=encode_payload(run.result) if run.result is not None else None,
         worker=_uuid(run.worker),
         **values,
@@ -123,12 +121,7 @@ def _storable(column: str, value: Any) -> Any:
 
 
 def _moment(seconds: float | None) -> datetime | None:
-    return _at(seconds) if seconds is not None else None
-
-
-def _at(seconds: float) -> datetime:
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment if settings.USE_TZ else timezone.make_naive(moment)
+    return moment(seconds) if seconds is not None else None
 
 
 def _seconds(moment: datetime | None) -> float | None:

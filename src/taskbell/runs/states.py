@@ -15,6 +15,7 @@ Kind = Literal[
 ]  # fmt: skip
 
 ENDINGS: Final = frozenset({"succeeded", "failed", "cancelled", "expired", "skipped", "lost"})
+WAITING: Final = frozenset({"queued", "retrying"})
 # `task_retry` still carries the old attempt, so within an attempt retrying comes after running.
 _RANK: Final = {"queued": 0, "running": 1, "retrying": 2, "lost": 3}
 # Two endings of one execution: a terminated task reports its own death and the cancel, in either order.
@@ -79,7 +80,10 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One background task as its owner sees it."""
+    """One background task as its owner sees it.
+
+    `since` is by the clock of whoever folds, all other times by the clocks of those who saw what happened.
+    """
 
     identity: Identity
     state: State = "queued"
@@ -100,6 +104,7 @@ class Run:
     cancel_requested_at: float | None = None
     worker: str | None = None
     acks_late: bool = False
+    since: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -123,6 +128,21 @@ def apply(run: Run | None, fact: Fact) -> Run:
             return run if run.cancel_requested_at or run.ended else replace(run, cancel_requested_at=fact.at)
         case _:
             return _move(run, fact)
+
+
+def dated(before: Run | None, run: Run, fact: Fact, now: float) -> Run:
+    """Return the run with the time since when it is in its state, given what it was before the fact.
+
+    Of one that waits for a time, this is the time; how far off that was when it was named, two clocks agree upon.
+    """
+    if before is not None and _turn(before) == _turn(run):
+        return run
+    wait = run.next_attempt_at - fact.at if run.state in WAITING and run.next_attempt_at is not None else 0.0
+    return replace(run, since=now + max(0.0, wait))
+
+
+def _turn(run: Run) -> tuple[State, int, str]:
+    return run.state, run.attempt, run.execution
 
 
 def _move(run: Run, fact: Fact) -> Run:
@@ -184,7 +204,7 @@ def _progress(run: Run, fact: Fact) -> Run:
 
 
 def _late(run: Run, fact: Fact) -> Run:
-    waits = run.state in {"queued", "retrying"} and (fact.attempt, fact.execution) == (run.attempt, run.execution)
+    waits = run.state in WAITING and (fact.attempt, fact.execution) == (run.attempt, run.execution)
     return replace(run, late=True) if waits and not run.late else run
 
 

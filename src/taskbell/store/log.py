@@ -88,9 +88,12 @@ def tail(alias: str, most_bytes: int) -> list[LogRow]:
 def append(rows: Sequence[LogRow], alias: str) -> None:
     """Write numbered rows; for the tick alone, under the head's lock. As text: ten times as fast as model objects."""
     connection = connections[alias]
-    now = connection.ops.adapt_datetimefield_value(timezone.now())
     with connection.cursor() as cursor:
-        cursor.executemany(_APPEND, [(*row, now) for row in rows])
+        if connection.vendor == "postgresql":  # one clock for all gateways
+            cursor.executemany(_APPEND.format(now="clock_timestamp()"), rows)
+        else:
+            now = connection.ops.adapt_datetimefield_value(timezone.now())
+            cursor.executemany(_APPEND.format(now="%s"), [(*row, now) for row in rows])
 
 
 def _why_lost(place: Cursor, head: Head, rows: Sequence[LogRow]) -> Literal["expired", "rewritten"] | None:
@@ -116,7 +119,7 @@ left join (select * from {Log._meta.db_table} where seq >= %s order by seq limit
 where head.one = 1 order by log.seq
 """
 _APPEND: Final = f"""
-insert into {Log._meta.db_table} ({", ".join(LogRow._fields)}, sequenced_at) values (%s, %s, %s, %s, %s, %s, %s)
+insert into {Log._meta.db_table} ({", ".join(LogRow._fields)}, sequenced_at) values (%s, %s, %s, %s, %s, %s, {{now}})
 """
 _NEWEST: Final = f"""
 select head.log_id, head.seq, log.nonce from {LogHead._meta.db_table} head
