@@ -25,7 +25,7 @@ LAYERS: Final[list[set[str]]] = [
     {"runs"},
     {"gateway", "engines", "inbox"},
     {"checks"},
-    {"views", "api", "middleware", "templatetags", "testing", "metrics", "admin"},
+    {"views", "api", "middleware", "templatetags", "testing", "metrics", "admin", "receivers"},
     {"urls", "management"},
     {"apps"},
 ]

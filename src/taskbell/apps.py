@@ -9,8 +9,9 @@ class TaskbellConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from taskbell import checks  # noqa: F401  (registers the system checks)
+        from taskbell import checks, receivers  # noqa: F401  (importing `checks` registers them)
 
+        receivers.connect()
         _register_folds()
         _register_loops()
         _register_engines()
@@ -20,8 +21,10 @@ def _register_folds() -> None:
     from taskbell.runs.facts import RUN
     from taskbell.runs.fold import RunFold
     from taskbell.store import folds
+    from taskbell.store.control import FORGET, ForgetFold
 
     folds.register(RUN, RunFold())
+    folds.register(FORGET, ForgetFold())
 
 
 def _register_loops() -> None:

@@ -16,6 +16,7 @@ from django.db import router
 from django.db.models import Max
 
 from taskbell.models import Outbox
+from taskbell.store.control import CONTROL_CHANNEL
 from taskbell.store.head import create_head
 from taskbell.store.outbox import EVENT, key_of
 from taskbell.store.tick import Busy, NoHead, Ticker
@@ -54,6 +55,7 @@ class Capture:
 
     def _read(self) -> list[Published]:
         rows = Outbox.objects.using(self._alias).filter(id__gt=self._after, kind=EVENT).order_by("id")
+        rows = rows.exclude(channel=CONTROL_CHANNEL)
         return [Published(row.type, json.loads(row.payload), row.channel, row.user_key) for row in rows]
 
     def end(self) -> None:

@@ -19,3 +19,8 @@ def by_token(request: HttpRequest) -> User | None:
 
 def broken(user: Any, channel: str) -> bool:
     raise LookupError(f"no rule for {channel}")
+
+
+def by_group(user: User | AnonymousUser, channel: str) -> bool:
+    """`group:<name>` is for the members of that group."""
+    return user.groups.filter(name=channel.partition(":")[2]).exists()

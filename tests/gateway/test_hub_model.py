@@ -66,7 +66,7 @@ class World:
         self.question: Question | None = None
         window = Window(self.chance.randint(1, 8) * FRAME)
         self.hub = Hub(window, lambda stream: self.asking.update({stream: None}), self.gone.append)
-        self.life = Life(self.hub, pool=None)  # type: ignore[arg-type]
+        self.life = Life(self.hub)
         self.fed = self.chance.randint(0, 6)
         for _ in range(self.fed):
             self.log.add(self.chance.choice(CHANNELS))

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from django.conf import settings
-from django.contrib.auth import get_user
+from django.contrib.auth import get_user, get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db import InterfaceError, OperationalError, router
 from django.http import HttpRequest
@@ -72,6 +72,19 @@ def authorize(caller: Caller, wish: Wish) -> Grant | Refusal:
 def still_granted(grants: Iterable[Grant]) -> list[bool]:
     """Ask again for each grant; raises while the database is away, and then nobody has said no."""
     return [_still_granted(grant) for grant in grants]
+
+
+def is_public(channels: Iterable[str]) -> bool:
+    """Tell whether anybody may read all of these channels."""
+    return all(namespace(channel) == PUBLIC_NAMESPACE for channel in channels)
+
+
+def has_account(person: str | None) -> bool:
+    """Tell whether the account of this key is there and active; true of nobody in particular."""
+    if person is None:
+        return True
+    found = get_user_model()._base_manager.filter(pk=person).first()
+    return found is not None and bool(found.is_active)
 
 
 def user_of(caller: Caller) -> Any | None:
@@ -146,7 +159,7 @@ def _ask(hook: Callable[..., Any], *args: Any) -> Any:
 
 
 def _still_granted(grant: Grant) -> bool:
-    if all(namespace(channel) == PUBLIC_NAMESPACE for channel in grant.channels):
+    if is_public(grant.channels):
         return True
     again = authorize(grant.caller, grant.wish)
     return isinstance(again, Grant) and again.channels == grant.channels and again.person == grant.person

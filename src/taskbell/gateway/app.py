@@ -13,11 +13,13 @@ from django.db import router
 
 from taskbell import faults
 from taskbell.conf import current
+from taskbell.gateway.control import Control, Newest
 from taskbell.gateway.hub import Hub
 from taskbell.gateway.life import Life
 from taskbell.gateway.limits import Limits
 from taskbell.gateway.pool import Pool
 from taskbell.gateway.pump import Pump
+from taskbell.gateway.recheck import Recheck
 from taskbell.gateway.replay import Replay
 from taskbell.gateway.stream import StreamEndpoint
 from taskbell.gateway.window import Window
@@ -47,8 +49,11 @@ class Gateway:
         self.limits = Limits()
         self.hub = Hub(Window(current().WINDOW_BYTES), self.replay.ask, self.limits.leave)
         self.replay.hub = self.hub
-        self.life = Life(self.hub, self.pool)
-        self.endpoint = StreamEndpoint(self.hub, self.limits, self.life, self.pool)
+        self.life = Life(self.hub)
+        newest = Newest()
+        self.recheck = Recheck(self.hub, self.pool, newest)
+        self.control = Control(self.hub, self.limits, self.recheck, newest)
+        self.endpoint = StreamEndpoint(self.hub, self.limits, self.life, self.pool, self.control)
         self._pump: Pump | None = None
         self._ending = threading.Event()
         self._draining: asyncio.Task[None] | None = None
@@ -61,10 +66,11 @@ class Gateway:
             return
         configured(self.alias)  # a setting that cannot work stops the start, not the pump's thread
         loop = asyncio.get_running_loop()
-        self._pump = Pump(self.hub, self.alias, loop, self.pool.renew)
+        self._pump = Pump(self.hub, self.control, self.alias, loop, self.pool.renew)
         self._pump.start()
         self.life.start()
         self._turning = asyncio.create_task(self._turn())
+        self.recheck.start()
         for background in registered():
             threading.Thread(
                 target=self._repeat, args=[background], name=f"taskbell-{background.name}", daemon=True
@@ -121,6 +127,7 @@ class Gateway:
         if self._turning is not None:
             self._turning.cancel()
         self.life.stop()
+        self.recheck.stop()
         self.replay.stop()
         if self._pump is not None:
             self._pump.stop()

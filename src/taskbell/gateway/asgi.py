@@ -29,7 +29,7 @@ class EventsMiddleware:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http" and (name := self._name(scope)) is not None:
-            await self._started().endpoint(scope, receive, send, name)
+            await self._started().endpoint(scope, receive, send, name, self._seen_prefix(scope))
         else:
             await self.app(scope, receive, send)
 
@@ -49,6 +49,11 @@ class EventsMiddleware:
         if not path.startswith(prefix):
             return None
         return path[len(prefix) :].removesuffix("/")
+
+    def _seen_prefix(self, scope: dict[str, Any]) -> str:
+        """Return the prefix of the streams as browsers see it."""
+        script_name: str = scope.get("root_path") or settings.FORCE_SCRIPT_NAME or ""
+        return script_name.rstrip("/") + self._events_prefix()
 
     def _events_prefix(self) -> str:
         if self._prefix is None:

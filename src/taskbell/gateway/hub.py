@@ -178,6 +178,13 @@ class Hub:
         """Say `bye` to a stream and end it."""
         stream.finish(sse.bye(reason, retry_ms))
 
+    def expel(self, stream: Stream) -> None:
+        """End a stream whose person may not read on: bytes that wait in a buffer of ours do not leave any more."""
+        if stream.buffered():
+            stream.abort()
+        else:
+            self.dismiss(stream, "signed_out")
+
     # Fan-out
 
     def _schedule(self) -> None:

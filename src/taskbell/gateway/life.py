@@ -1,4 +1,4 @@
-"""The life of open streams: pings, age, stalled readers, and whether their person may still read."""
+"""The life of open streams: pings, age and stalled readers."""
 
 import asyncio
 import random
@@ -7,36 +7,30 @@ from typing import Final
 
 from taskbell import faults
 from taskbell.conf import current
-from taskbell.gateway.access import still_granted
 from taskbell.gateway.hub import Hub
-from taskbell.gateway.pool import Pool
 from taskbell.gateway.wire import Stream
 
 # Pings are dealt into seconds; the longest period (45 s and a fifth) fits.
 SLOTS: Final = 64
 JITTER: Final = (0.8, 1.2)
-# A round of the access check that fits one turn of a database thread.
-GRANTS_A_BATCH: Final = 50
-SHORTEST_PAUSE: Final = 1.0
 
 
 class Life:
     """Visits every stream of a hub now and then; one timer for all, none a stream."""
 
-    def __init__(self, hub: Hub, pool: Pool) -> None:
+    def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self.pool = pool
         self._slots: deque[list[Stream]] = deque([] for _ in range(SLOTS))
-        self._tasks: list[asyncio.Task[None]] = []
+        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin the rounds on the running loop."""
-        self._tasks = [asyncio.create_task(self._pings()), asyncio.create_task(self._checks())]
+        self._task = asyncio.create_task(self._pings())
 
     def stop(self) -> None:
         """End the rounds."""
-        for task in self._tasks:
-            task.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     def enter(self, stream: Stream) -> None:
         """Plan the first visit to a new stream."""
@@ -77,24 +71,3 @@ class Life:
                 self.hub.behind[stream] = (left, now)
             elif left and now - since >= patience:
                 stream.abort()
-
-    async def _checks(self) -> None:
-        loop = asyncio.get_running_loop()
-        took = 0.0
-        while True:
-            await asyncio.sleep(max(SHORTEST_PAUSE, current().RECHECK - took))
-            began = loop.time()
-            streams = list(self.hub.streams)
-            for start in range(0, len(streams), GRANTS_A_BATCH):
-                await self._check(streams[start : start + GRANTS_A_BATCH])
-            took = loop.time() - began
-
-    async def _check(self, streams: list[Stream]) -> None:
-        try:
-            answers = await self.pool.run(still_granted, [stream.grant for stream in streams])
-        except Exception:
-            faults.exception("Access could not be checked again.")
-            return
-        for stream, granted in zip(streams, answers, strict=True):
-            if not granted and not stream.closed:
-                self.hub.dismiss(stream, "signed_out")

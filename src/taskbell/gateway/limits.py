@@ -55,6 +55,10 @@ class Limits:
         for oldest in [open for open in streams if not open.closed][: -current().STREAMS_PER_PERSON]:
             hub.dismiss(oldest, "limit")
 
+    def streams_of(self, person: str) -> list[Stream]:
+        """Return the open streams of a person."""
+        return [stream for stream in self._people.get(person, ()) if not stream.closed]
+
     def leave(self, stream: Stream) -> None:
         """Give back what a stream had taken."""
         self._give_back(stream.address)

@@ -14,11 +14,13 @@ from typing import Final
 
 from taskbell.conf import current
 from taskbell.faults import Fault
+from taskbell.gateway.control import MOST_HELD, Control
 from taskbell.gateway.hub import Hub
 from taskbell.gateway.window import Frame
 from taskbell.ground.cursor import Cursor
 from taskbell.store.connection import SameFile, adopt_all, release_all
-from taskbell.store.head import create_head
+from taskbell.store.control import CONTROL_CHANNEL, newest
+from taskbell.store.head import create_head, read_head
 from taskbell.store.log import PAGE_ROWS, LogRow, Lost, place_of_head, read_after, tail
 from taskbell.store.tick import Moved, NoHead, Ticker
 from taskbell.wakeups import Listener, configured
@@ -42,9 +44,17 @@ logger = logging.getLogger("taskbell")
 class Pump(threading.Thread):
     """Feeds a hub from the log of one database; `on_new_file` is called when a SQLite file was replaced."""
 
-    def __init__(self, hub: Hub, alias: str, loop: asyncio.AbstractEventLoop, on_new_file: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        control: Control,
+        alias: str,
+        loop: asyncio.AbstractEventLoop,
+        on_new_file: Callable[[], None],
+    ) -> None:
         super().__init__(name="taskbell-pump", daemon=True)
         self.hub = hub
+        self.control = control
         self.alias = alias
         self.loop = loop
         self.on_new_file = on_new_file
@@ -122,8 +132,14 @@ class Pump(threading.Thread):
         rows = tail(self.alias, current().WINDOW_BYTES)
         if rows:
             place = Cursor(place.log_id, rows[-1].seq, rows[-1].nonce)
+        self._begin_control()
         self._position = place
         self._call(self.hub.start_at, place, [Frame.of(row, place.log_id) for row in rows])
+
+    def _begin_control(self) -> None:
+        rows, head = newest(self.alias, MOST_HELD), read_head(self.alias)
+        pruned = head.floor - 1 if head is not None else 0
+        self._call(self.control.begin, rows[0].seq if len(rows) == MOST_HELD else pruned, rows)
 
     def _tick(self) -> bool:
         """Tick until nothing waits; return whether rows were moved and handed over."""
@@ -175,6 +191,7 @@ class Pump(threading.Thread):
         place = place_of_head(self.alias)
         if place is not None:
             logger.warning("The log was %s; every open stream is told to reset.", lost.reason)
+            self._call(self.control.begin, max(place.seq, self._position.seq if self._position else 0))
             self._position = place
             self.ticker = Ticker(self.alias)  # ids may have begun anew
             self._feed(self.hub.rewrite, lost.reason, place)
@@ -185,6 +202,8 @@ class Pump(threading.Thread):
         log_id = self._position.log_id
         self._position = Cursor(log_id, rows[-1].seq, rows[-1].nonce)
         self._hot_until = time.monotonic() + HOT_SECONDS
+        if control := [row for row in rows if row.channel == CONTROL_CHANNEL]:
+            self._call(self.control.take, control)
         self._feed(self.hub.feed, [Frame.of(row, log_id) for row in rows])
 
     def _feed(self, function: Callable[..., None], *args: object) -> None:

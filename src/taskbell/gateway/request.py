@@ -19,6 +19,7 @@ from taskbell.ground.cursor import Cursor
 # Django's own bound on a query string (DATA_UPLOAD_MAX_NUMBER_FIELDS) is a setting; a stream needs far fewer.
 MOST_FIELDS: Final = 1_100
 LAST_EVENT_ID: Final = b"last-event-id"
+PASS_COOKIE: Final = "taskbell_pass"
 
 
 class Rejected(Exception):
@@ -36,6 +37,7 @@ class StreamRequest:
 
     wish: Wish
     caller: Caller
+    pass_text: str | None
     cursor: Cursor | None
     unknown_cursor: bool
     origin: str | None
@@ -48,9 +50,11 @@ def read_request(scope: dict[str, Any], name: str) -> StreamRequest:
     _check_framing(scope, headers)
     query = _query(scope)
     text = _cursor_text(headers, query)
+    caller, pass_text = _caller(scope, headers)
     return StreamRequest(
         wish=_wish(name, query),
-        caller=_caller(scope, headers),
+        caller=caller,
+        pass_text=pass_text,
         cursor=_cursor(text),
         unknown_cursor=bool(text) and _cursor(text) is None,
         origin=_check_origin(scope, headers),
@@ -157,12 +161,13 @@ def _wish(name: str, query: dict[str, list[str]]) -> Wish:
     return Wish(name or None, channels)
 
 
-def _caller(scope: dict[str, Any], headers: dict[bytes, bytes]) -> Caller:
+def _caller(scope: dict[str, Any], headers: dict[bytes, bytes]) -> tuple[Caller, str | None]:
+    """Return who asks, and their pass if they show one."""
     if current().AUTHENTICATE is not None:
-        return Caller(request=ASGIRequest(scope, BytesIO()))
+        return Caller(request=ASGIRequest(scope, BytesIO())), None
     # Django's own reading: the standard library's drops all cookies for one that it does not like.
     cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
-    return Caller(session_key=cookies.get(settings.SESSION_COOKIE_NAME))
+    return Caller(session_key=cookies.get(settings.SESSION_COOKIE_NAME)), cookies.get(PASS_COOKIE)
 
 
 def _cursor_text(headers: dict[bytes, bytes], query: dict[str, list[str]]) -> str:

@@ -13,9 +13,11 @@ from django.db import InterfaceError, OperationalError
 from taskbell.conf import current
 from taskbell.gateway.access import Grant, Refusal, authorize
 from taskbell.gateway.answer import answer
+from taskbell.gateway.control import Control
 from taskbell.gateway.hub import Hub
 from taskbell.gateway.life import Life
 from taskbell.gateway.limits import Limits
+from taskbell.gateway.passes import Admitted, Passes
 from taskbell.gateway.pool import Pool
 from taskbell.gateway.request import Rejected, StreamRequest, client_address, read_request
 from taskbell.gateway.wire import DETACH, DetachedStream, Headers, PlainStream, Stream
@@ -28,45 +30,57 @@ POLLS_TO_WAIT: Final = 2
 class StreamEndpoint:
     """Answers stream requests; `stopping` makes it refuse new ones."""
 
-    def __init__(self, hub: Hub, limits: Limits, life: Life, pool: Pool) -> None:
+    def __init__(self, hub: Hub, limits: Limits, life: Life, pool: Pool, control: Control) -> None:
         self.hub = hub
         self.limits = limits
         self.life = life
         self.pool = pool
+        self.recheck = control.recheck
+        self.newest = control.newest
+        self.passes = Passes(hub, control.newest)
         self.stopping = False
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any, name: str) -> None:
-        """Serve one request; `name` is what stands in the path after the prefix."""
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any, name: str, prefix: str) -> None:
+        """Serve one request; `name` is what stands in the path after the prefix, which is as browsers see it."""
         try:
-            await self._serve(scope, receive, send, name)
+            await self._serve(scope, receive, send, name, prefix)
         except Rejected as rejected:
             await answer(send, rejected.status, rejected.reason)
 
-    async def _serve(self, scope: dict[str, Any], receive: Any, send: Any, name: str) -> None:
+    async def _serve(self, scope: dict[str, Any], receive: Any, send: Any, name: str, prefix: str) -> None:
         asked = read_request(scope, name)
         address = client_address(scope)
         self._check_stopping()
         with self.limits.seat(address) as seat:
-            grant = await self._grant(asked)
-            await self._wait_for_position(asked)
+            await self._wait_for_position()
+            admitted = self.passes.admit(asked) or await self._by_session(asked, prefix)
+            await self._wait_for_cursor(asked)
             self._check_stopping()
+            self._check_session(admitted)
             headers = response_headers(asked)
+            if admitted.cookie is not None:
+                headers.append((b"set-cookie", admitted.cookie))
             detach = scope.get("extensions", {}).get(DETACH)
             if detach is not None:
-                stream = DetachedStream(grant, address, self.hub)
+                stream = DetachedStream(admitted.grant, address, self.hub)
                 if not detach(headers, stream):
                     raise Rejected(400, "One request a connection.")
                 seat.keep()
-                self._join(stream, asked)
+                self._join(stream, asked, admitted)
             else:
-                plain = PlainStream(grant, address, self.hub, send)
+                plain = PlainStream(admitted.grant, address, self.hub, send)
                 seat.keep()
-                self._join(plain, asked)
+                self._join(plain, asked, admitted)
                 await plain.run(receive, headers)
 
     def _check_stopping(self) -> None:
         if self.stopping:
             raise Rejected(503, "This gateway is stopping.")
+
+    async def _by_session(self, asked: StreamRequest, prefix: str) -> Admitted:
+        place = self.hub.position  # whatever happens to this person after it is told to us later
+        assert place is not None
+        return self.passes.after_session(asked, await self._grant(asked), place, prefix)
 
     async def _grant(self, asked: StreamRequest) -> Grant:
         try:
@@ -77,19 +91,29 @@ class StreamEndpoint:
             raise Rejected(found.status, "Sign in first." if found.status == 401 else "No such stream.")
         return found
 
-    async def _wait_for_position(self, asked: StreamRequest) -> None:
-        """Wait until the hub has a position, and until it is where the browser already was."""
-        seconds = POLLS_TO_WAIT * current().POLL
-        if not await self.hub.reaches(0, seconds):
+    async def _wait_for_position(self) -> None:
+        if not await self.hub.reaches(0, POLLS_TO_WAIT * current().POLL):
             raise Rejected(503, "The log cannot be read right now.")
-        if asked.cursor is not None and self.hub.knows(asked.cursor):
-            await self.hub.reaches(asked.cursor.seq, seconds)
 
-    def _join(self, stream: Stream, asked: StreamRequest) -> None:
+    async def _wait_for_cursor(self, asked: StreamRequest) -> None:
+        """Wait until the hub is where the browser already was."""
+        if asked.cursor is not None and self.hub.knows(asked.cursor):
+            await self.hub.reaches(asked.cursor.seq, POLLS_TO_WAIT * current().POLL)
+
+    def _check_session(self, admitted: Admitted) -> None:
+        """Refuse a session that has ended, though it was still in store: Django says so before it throws it away."""
+        if admitted.grant.person is not None and self.newest.has_ended(admitted.session):
+            raise Rejected(401, "Sign in first.")
+
+    def _join(self, stream: Stream, asked: StreamRequest, admitted: Admitted) -> None:
         stream.ends_at = asyncio.get_running_loop().time() + current().STREAM_AGE * random.uniform(0.8, 1.2)
         self.limits.enter(stream, self.hub)
         self.life.enter(stream)
+        self.recheck.enter(stream)
         self.hub.join(stream, asked.cursor, "unknown" if asked.unknown_cursor else None)
+        person = admitted.grant.person
+        if person is not None and self.newest.of(person, admitted.session) > admitted.known:
+            self.recheck.soon([stream])  # told while the session was read
 
 
 def response_headers(asked: StreamRequest) -> Headers:

@@ -8,6 +8,7 @@ from typing import Final, Self
 
 from taskbell.ground import sse
 from taskbell.ground.cursor import Cursor
+from taskbell.store.control import CONTROL_CHANNEL
 from taskbell.store.log import LogRow
 
 # What one frame costs beside its bytes: the object and its places in two indexes.
@@ -26,8 +27,10 @@ class Frame:
 
     @classmethod
     def of(cls, row: LogRow, log_id: str) -> Self:
-        """Encode a log row; a blanked one has no bytes."""
-        data = sse.frame(Cursor(log_id, row.seq, row.nonce), row.type, row.payload) if row.channel else b""
+        """Encode a log row; a blanked one has no bytes, and neither has what gateways tell each other."""
+        if row.channel is None or row.channel == CONTROL_CHANNEL:
+            return cls(row.seq, row.nonce, None, None, b"")
+        data = sse.frame(Cursor(log_id, row.seq, row.nonce), row.type, row.payload)
         return cls(row.seq, row.nonce, row.channel, row.latest_key, data)
 
 

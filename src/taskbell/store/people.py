@@ -25,6 +25,11 @@ def channels_of(user_keys: Iterable[str], alias: str) -> dict[str, str]:
     return known
 
 
+def forget(user_keys: Iterable[str], alias: str) -> None:
+    """Drop the recipients of deleted accounts: nobody reads their channels any more."""
+    Recipient.objects.using(alias).filter(user_key__in=set(user_keys)).delete()
+
+
 def _known(user_keys: set[str], alias: str) -> dict[str, str]:
     if not user_keys:
         return {}

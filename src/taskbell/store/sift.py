@@ -8,6 +8,7 @@ from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, 
 
 from taskbell import faults
 from taskbell.models import Outbox
+from taskbell.store.control import FORGET
 from taskbell.store.folds import Entry, Fold, Numbered, fold_for
 from taskbell.store.outbox import EVENT
 from taskbell.store.people import channels_of
@@ -85,9 +86,12 @@ def sift(ids: Sequence[int], using: str, waited: Collection[int] = ()) -> Sifted
 def _split(rows: Sequence[Outbox], sifted: Sifted, waited: Collection[int], using: str) -> list[Outbox]:
     """Return the rows whose account is visible, or that have none; of the others, note what becomes of them."""
     channels = channels_of((row.user_key for row in rows if row.user_key is not None), using)
+    forgotten = {row.user_key: row.id for row in rows if row.kind == FORGET}
     visible = []
     for row in rows:
-        if row.user_key is None or row.user_key in channels:
+        if row.user_key is not None and row.id < forgotten.get(row.user_key, 0):
+            sifted.dropped += 1  # it was for the account that is gone, not for one that has the same key since
+        elif row.user_key is None or row.user_key in channels or row.kind == FORGET:
             visible.append(row)
         elif row.id in waited:
             sifted.dropped += 1
