@@ -73,7 +73,7 @@ def test_a_run_is_found_by_both_ids_before_and_after_the_tick(page: Client, ada:
     assert before == [after, after]
     assert set(after) == {
         "id", "task_id", "name", "label", "state", "was", "late", "cancelling", "attempt", "done", "total", "message",
-        "result", "error", "parent", "queued_at", "started_at", "finished_at", "next_attempt_at", "at",
+        "result", "error", "parent", "step", "steps", "queued_at", "started_at", "finished_at", "next_attempt_at", "at",
     }  # fmt: skip
 
 
@@ -158,7 +158,7 @@ class TestCancel:
     @pytest.mark.parametrize("ending", sorted(ENDINGS))
     def test_of_what_has_ended_is_refused_with_the_ending(self, page: Client, ada: Any, ending: Any) -> None:
         life = Life(ada)
-        told(life("started"), life(ending))
+        told(life(ending))
         answer = page.post(f"/taskbell/runs/{life.identity.run}/cancel/")
         assert (answer.status_code, answer.json()["run"]["state"]) == (409, ending)
         assert not answer.json()["run"]["cancelling"]

@@ -112,11 +112,12 @@ class Run(models.Model):
     parent = models.UUIDField(null=True)
     root = models.UUIDField(null=True)
     group_id = models.CharField(max_length=TASK_ID_LENGTH, null=True)
-    # Of a run with steps: what is known of each, as JSON. Of a step: its place in `parent`, and the places of those
-    # that are skipped if it fails.
+    # Of a run with steps: what is known of each, as JSON. Of a step: its place in `parent`, the places of those that
+    # are skipped unless it succeeds, and the run that it replaced.
     steps = models.TextField(null=True)
     step = models.PositiveIntegerField(null=True)
     skips = models.TextField(null=True)
+    replaces = models.TextField(null=True)
     state = models.CharField(max_length=16)
     late = models.BooleanField(default=False)
     attempt = models.PositiveIntegerField(default=1)

@@ -223,7 +223,7 @@ plain_facts = st.fixed_dictionaries({
     "kind": kinds,
     "attempt": st.integers(1, 3),
     "execution": st.sampled_from(["", FIRST, SECOND]),
-    "at": st.floats(1e9, 2e9),
+    "at": st.integers(10**9, 2 * 10**9).map(float),  # a column holds microseconds
     "done": st.none() | st.floats(0, 100),
     "message": st.none() | st.text(max_size=5),
     "error_message": st.none() | st.text(max_size=5),

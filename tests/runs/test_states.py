@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskbell.runs.states import ENDINGS, Fact, Identity, Kind, Run, apply
+from taskbell.runs.states import ENDINGS, FINAL, Fact, Identity, Kind, Run, apply
 
 IDENTITY = Identity(
     run="0b6f7a3e-0000-4000-8000-000000000001",
@@ -109,7 +109,7 @@ def test_a_doubled_fact_changes_nothing(told: list[Fact]) -> None:
 @given(st.lists(facts, min_size=2, max_size=6), st.data())
 def test_a_missing_fact_never_hides_the_ending(told: list[Fact], data: Any) -> None:
     ending = fold(told)
-    if ending.state not in ENDINGS - {"lost"}:
+    if ending.state not in FINAL:
         return
     last = next(
         one
@@ -121,8 +121,8 @@ def test_a_missing_fact_never_hides_the_ending(told: list[Fact], data: Any) -> N
     assert fold(kept).state == ending.state
 
 
-def test_lost_alone_is_opened_again() -> None:
-    for kind in ENDINGS - {"lost"}:
+def test_what_is_only_believed_is_opened_again() -> None:
+    for kind in FINAL:
         ended = fold([fact("started", 1, FIRST), fact(kind, 1, FIRST)])  # type: ignore[arg-type]
         assert apply(ended, fact("started", 1, SECOND)) is ended
 
@@ -131,6 +131,15 @@ def test_lost_alone_is_opened_again() -> None:
 
     assert (again.state, again.finished_at) == ("running", None)
     assert apply(lost, fact("succeeded", 1, FIRST)).state == "succeeded"
+    assert apply(fold([fact("skipped")]), fact("started", 1, FIRST)).state == "running"
+
+
+def test_only_what_was_never_seen_is_skipped() -> None:
+    assert fold([fact("skipped")]).state == "skipped"
+    for kind in ("queued", "started", "retrying", "lost"):
+        seen = fold([fact(kind)])  # type: ignore[arg-type]
+        assert apply(seen, fact("skipped")) is seen
+        assert fold([fact("skipped"), fact(kind)]).state == seen.state  # type: ignore[arg-type]
 
 
 def test_a_lost_execution_does_not_end_its_redelivery() -> None:

@@ -16,6 +16,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="run",
+            name="replaces",
+            field=models.TextField(null=True),
+        ),
+        migrations.AddField(
+            model_name="run",
             name="step",
             field=models.PositiveIntegerField(null=True),
         ),

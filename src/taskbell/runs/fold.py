@@ -1,7 +1,6 @@
 """The fold of runs: the facts of a batch become run rows and run events, in one transaction with the log."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -9,74 +8,103 @@ from taskbell.ground.events import encode_payload
 from taskbell.models import Outbox
 from taskbell.models import Run as RunRow
 from taskbell.runs.facts import from_row
+from taskbell.runs.forest import Change, Forest, ids_of
 from taskbell.runs.rows import columns, to_json, to_row, to_run
-from taskbell.runs.states import Fact, Run, apply, dated
+from taskbell.runs.states import STEPS_SHOWN, Run
 from taskbell.store.clock import read_clock
 from taskbell.store.folds import Entry, Fold, Numbered
+from taskbell.store.people import channels_of
 
 RUN_EVENT: Final = "run"
-
-
-@dataclass(slots=True)
-class _Change:
-    """What one fact did to a run."""
-
-    at: int
-    fact: Fact
-    before: Run | None
-    after: Run
-
-    @property
-    def is_progress(self) -> bool:
-        """Whether nothing but the progress moved; only the last such change of a batch is told."""
-        return self.fact.kind == "progress" and self.before is not None and self.before.state == self.after.state
+# How often a tree of many steps tells that it moved: a bar cannot show more.
+TELLINGS: Final = 100
 
 
 class RunFold(Fold):
-    """Facts to runs. One SELECT and one write for all runs of a batch."""
+    """Facts to runs. One SELECT and one write for all runs of a batch; one more of each for trees of many steps."""
 
     def fold(self, rows: Sequence[Outbox], using: str) -> list[Entry]:
         facts = [(row.id, from_row(row)) for row in rows]
-        ids = {UUID(fact.identity.run) for _, fact in facts}
-        runs = {str(row.id): to_run(row) for row in RunRow.objects.using(using).filter(id__in=ids)}
-        changes: list[_Change] = []
-        now = read_clock(using)
-        for at, fact in facts:
-            before = runs.get(fact.identity.run)
-            after = apply(before, fact)
-            if after is not before:
-                after = dated(before, after, fact, now)
-                runs[fact.identity.run] = after
-                changes.append(_Change(at, fact, before, after))
-        return [_entry(change) for change in _told(changes)]
+        ids = {UUID(id) for _, fact in facts for id in ids_of(fact)}
+        known = {str(row.id): row for row in RunRow.objects.using(using).filter(id__in=ids)}
+        forest = Forest({id: to_run(row) for id, row in known.items()}, now=read_clock(using))
+        changes = [(at, change) for at, fact in facts for change in forest.take(fact)]
+        told = _told(changes, {id: to_run(row) for id, row in known.items()})
+        _write_untold(forest, changes, {change.after.identity.run for _, change in told}, known, using)
+        return [_entry(at, change, forest.runs[change.after.identity.run]) for at, change in told]
 
     def numbered(self, entries: Sequence[Numbered], using: str) -> None:
         newest = {numbered.entry.subject.identity.run: numbered for numbered in entries}  # type: ignore[attr-defined]
-        rows = [
-            to_row(numbered.entry.subject, recipient=_recipient(numbered.channel), seq=numbered.seq)  # type: ignore[arg-type]
-            for numbered in newest.values()
-        ]
-        RunRow.objects.using(using).bulk_create(
-            rows, update_conflicts=True, unique_fields=["id"], update_fields=columns()
+        _write(
+            [
+                to_row(numbered.entry.subject, recipient=_recipient(numbered.channel), seq=numbered.seq)  # type: ignore[arg-type]
+                for numbered in newest.values()
+            ],
+            using,
         )
 
 
-def _told(changes: Sequence[_Change]) -> list[_Change]:
-    """Leave out progress that the same batch replaces; every change of state is told."""
-    last = {change.fact.identity.run: change.at for change in changes}
-    return [change for change in changes if not change.is_progress or last[change.fact.identity.run] == change.at]
+def _told(changes: Sequence[tuple[int, Change]], known: Mapping[str, Run]) -> list[tuple[int, Change]]:
+    """Leave out what the same batch replaces, and what nobody would see move; every change of state is told."""
+    last = {change.after.identity.run: change for _, change in changes}
+    return [
+        (at, change)
+        for at, change in changes
+        if not change.after.identity.is_quiet
+        and (
+            change.is_move
+            or (last[change.after.identity.run] is change and _moves(known.get(change.after.identity.run), change))
+        )
+    ]
 
 
-def _entry(change: _Change) -> Entry:
+def _moves(before: Run | None, change: Change) -> bool:
+    return change.after.steps is None or before is None or _picture(before) != _picture(change.after)
+
+
+def _picture(tree: Run) -> tuple[object, ...]:
+    """What a person sees of a tree: its first steps, and how far it is."""
+    share = int(TELLINGS * (tree.done or 0) / tree.total) if tree.total else tree.done
+    letters = tree.steps.letters[:STEPS_SHOWN] if tree.steps is not None else ""
+    return share, tree.total, letters, tree.late, tree.cancel_requested_at
+
+
+def _write_untold(
+    forest: Forest,
+    changes: Iterable[tuple[int, Change]],
+    told: set[str],
+    known: Mapping[str, RunRow],
+    using: str,
+) -> None:
+    """Write runs that changed without an event, and delete the rows of late steps that have ended."""
+    owners = {change.after.identity.run: change.fact.identity.user_key for _, change in changes}
+    untold = [run for id in owners if id not in told and (run := forest.runs.get(id)) is not None]
+    channels = channels_of({owners[run.identity.run] for run in untold}, using) if untold else {}
+    rows = []
+    for run in untold:
+        row, channel = known.get(run.identity.run), channels.get(owners[run.identity.run])
+        if channel is not None:  # else the account is gone, and its runs with it
+            rows.append(to_row(run, recipient=_recipient(channel), seq=row.seq if row is not None else 0))
+    _write(rows, using)
+    if gone := forest.gone & known.keys():
+        RunRow.objects.using(using).filter(id__in=[UUID(id) for id in gone]).delete()
+
+
+def _write(rows: Sequence[RunRow], using: str) -> None:
+    RunRow.objects.using(using).bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=columns())
+
+
+def _entry(at: int, change: Change, newest: Run) -> Entry:
+    """Return the event of a change; its row will hold what the whole batch made of the run."""
     run, before = change.after, change.before
     payload = to_json(run, was=before.state if before is not None else None, at=change.fact.at)
     return Entry(
-        at=change.at,
+        at=at,
         type=RUN_EVENT,
         payload=encode_payload(payload),
         user_key=change.fact.identity.user_key,
-        latest_key=run.identity.run if change.is_progress else None,
-        subject=run,
+        latest_key=None if change.is_move else run.identity.run,
+        subject=newest,
     )
 
 

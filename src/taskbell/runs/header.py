@@ -6,7 +6,6 @@ engine's task id, so that a copied header is worth nothing. It holds keys, no na
 
 import json
 import uuid
-from dataclasses import asdict
 from typing import Final
 
 from django.core.signing import BadSignature, Signer
@@ -14,6 +13,7 @@ from django.core.signing import BadSignature, Signer
 from taskbell import faults
 from taskbell.conf import current
 from taskbell.exceptions import TaskbellError
+from taskbell.runs.facts import identity_from_dict, identity_to_dict
 from taskbell.runs.states import Identity
 
 NAME: Final = "taskbell"
@@ -33,15 +33,13 @@ def new_run() -> str:
 
 def sign(identity: Identity) -> str:
     """Return the header of a run."""
-    values = {key: value for key, value in asdict(identity).items() if value is not None}
-    return _signer().sign(json.dumps(values, separators=(",", ":")))
+    return _signer().sign(json.dumps(identity_to_dict(identity, is_header=True), separators=(",", ":")))
 
 
 def read(header: str, task_id: str) -> Identity:
     """Return what a header says about the task `task_id`, or raise `ForgedHeader`."""
     try:
-        values = json.loads(_signer().unsign(header))
-        identity = Identity(**{key: value for key, value in values.items() if key in Identity.__slots__})
+        identity = identity_from_dict(json.loads(_signer().unsign(header)))
     except (BadSignature, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ForgedHeader from error
     if identity.task_id != task_id:

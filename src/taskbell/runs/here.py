@@ -53,7 +53,7 @@ class Here:
 
     def tell(self, fact: Fact) -> None:
         """Send a fact of this execution, or of what it publishes."""
-        if fact.identity.is_shown:
+        if fact.identity.is_told:
             (send_with_transaction if self.eager else send)(fact)
 
     def report(self) -> None:
@@ -91,7 +91,7 @@ def current_run() -> Here | None:
 
 def _shown_run() -> Here | None:
     here = current_run()
-    return here if here is not None and here.identity.is_shown else None
+    return here if here is not None and not here.identity.is_quiet else None
 
 
 def tell_queued(fact: Fact) -> None:

@@ -1,5 +1,6 @@
 """Reading runs: the table plus the facts that still wait, so that a run just enqueued is never missing."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,9 @@ from django.db.models import Q, QuerySet
 from taskbell.models import Outbox, Recipient
 from taskbell.models import Run as RunRow
 from taskbell.runs.facts import RUN, from_row
+from taskbell.runs.forest import Forest, ids_of
 from taskbell.runs.rows import to_json, to_run
-from taskbell.runs.states import Fact, Run, apply
+from taskbell.runs.states import Fact, Run
 from taskbell.store.log import place_of_head
 from taskbell.store.outbox import key_of
 
@@ -60,28 +62,39 @@ def get_run(id: str, user: AbstractBaseUser) -> RunView | None:
     waiting = Outbox.objects.using(alias).filter(Q(task_id=id) | Q(run_key=id), **_facts_of(user))
     facts = _read_facts(waiting)
     recipient = Recipient.objects.using(alias).filter(user_key=key_of(user)).first()
-    row = _row(id, recipient, alias)
-    runs: dict[str, Run | None] = {str(row.id): to_run(row)} if row is not None else {}
-    for fact in facts:
-        runs[fact.identity.run] = apply(runs.get(fact.identity.run), fact)
-    return max((RunView(run) for run in runs.values() if run), key=_age, default=None)
+    rows = _rows(id, recipient, alias)
+    forest = _forest(rows, facts)
+    found = [RunView(run) for run in forest.runs.values() if id in (run.identity.run, run.identity.task_id)]
+    # A tree comes before the step of the same task: a chain's result is its last task's.
+    return max(filter(_is_shown, found), key=lambda view: (view.step is None, _age(view)), default=None)
 
 
 def list_runs(user: AbstractBaseUser, limit: int = 20) -> tuple[list[RunView], str]:
-    """Return the user's newest runs, newest first, and the cursor at which the list is true."""
+    """Return the user's newest runs without their steps, newest first, and the cursor at which the list is true."""
     alias = router.db_for_read(RunRow)
     place = place_of_head(alias)
     facts = _read_facts(Outbox.objects.using(alias).filter(**_facts_of(user)))
-    runs: dict[str, Run | None] = {fact.identity.run: None for fact in facts}
     recipient = Recipient.objects.using(alias).filter(user_key=key_of(user)).first()
+    rows: list[RunRow] = []
     if recipient is not None:
         mine = RunRow.objects.using(alias).filter(recipient=recipient.id)
-        rows = [*mine.order_by("-queued_at")[:limit], *mine.filter(id__in=[UUID(id) for id in runs])]
-        runs |= {str(row.id): to_run(row) for row in rows}
+        touched = {UUID(id) for fact in facts for id in ids_of(fact)}
+        newest = mine.filter(step=None).exclude(label="", steps=None).order_by("-queued_at")
+        rows = [*newest[:limit], *mine.filter(id__in=touched)]
+    forest = _forest(rows, facts)
+    views = [view for view in map(RunView, forest.runs.values()) if _is_shown(view) and view.step is None]
+    return sorted(views, key=_age, reverse=True)[:limit], str(place) if place else ""
+
+
+def _forest(rows: Iterable[RunRow], facts: Iterable[Fact]) -> Forest:
+    forest = Forest({str(row.id): to_run(row) for row in rows})
     for fact in facts:
-        runs[fact.identity.run] = apply(runs[fact.identity.run], fact)
-    newest = sorted((RunView(run) for run in runs.values() if run), key=_age, reverse=True)
-    return newest[:limit], str(place) if place else ""
+        forest.take(fact)
+    return forest
+
+
+def _is_shown(view: RunView) -> bool:
+    return view.run.steps is not None or view.run.identity.is_shown
 
 
 def _age(view: RunView) -> float:
@@ -100,12 +113,14 @@ def _read_facts(rows: QuerySet[Outbox]) -> list[Fact]:
     return facts
 
 
-def _row(id: str, recipient: Recipient | None, alias: str) -> RunRow | None:
+def _rows(id: str, recipient: Recipient | None, alias: str) -> list[RunRow]:
+    """Return the newest run with this id and the newest step, each if there is one."""
     if recipient is None:
-        return None
+        return []
     own = _uuid(id)
     mine = RunRow.objects.using(alias).filter(recipient=recipient.id)
-    return mine.filter(Q(task_id=id) | Q(id=own) if own else Q(task_id=id)).order_by("-queued_at").first()
+    found = mine.filter(Q(task_id=id) | Q(id=own) if own else Q(task_id=id)).order_by("-queued_at")
+    return [*found.filter(step=None)[:1], *found.filter(step__isnull=False)[:1]]
 
 
 def _uuid(text: str) -> UUID | None:

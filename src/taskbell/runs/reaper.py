@@ -77,7 +77,17 @@ class Reaper:
             *_facts("late", overdue[:MOST_RUNS], alias),
             *_facts("expired", filter(self._has_outlived, expired[:MOST_RUNS]), alias),
             *_facts("lost", hopeless[:MOST_RUNS], alias),
+            *_facts("lost", filter(self._is_abandoned, _still_trees(late, alias)), alias),
         ]
+
+    def _is_abandoned(self, row: RunRow) -> bool:
+        """Whether nothing can move a tree any more: it was never closed, or what it waits for does not come."""
+        tree = to_run(row)
+        if tree.steps is None or tree.steps.is_under_way:
+            return False
+        assert row.since is not None
+        never_closed = tree.total is None and tree.steps.ended == tree.steps.known
+        return never_closed or row.since < self._wall.ago(current().QUEUE_LIMIT)
 
     def _has_outlived(self, row: RunRow) -> bool:
         """Whether an expired run has waited as long as its writer gave it; the writer's clock may be behind."""
@@ -85,6 +95,12 @@ class Reaper:
         assert row.expires_at is not None
         lifetime = (row.expires_at - row.queued_at).total_seconds()
         return row.since < self._wall.ago(lifetime + current().LATE_AFTER)
+
+
+def _still_trees(moment: datetime, alias: str) -> Iterable[RunRow]:
+    """Return trees in which nothing has moved since `moment`."""
+    trees = RunRow.objects.using(alias).filter(state="running", worker=None, since__lt=moment)
+    return trees.exclude(steps=None).order_by("since")[:MOST_RUNS]
 
 
 def _key(fact: Fact) -> _Told:

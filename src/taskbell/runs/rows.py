@@ -7,8 +7,10 @@ from uuid import UUID
 
 from taskbell.ground.events import encode_payload
 from taskbell.models import Run as RunRow
+from taskbell.runs.facts import identity_from_dict, identity_to_dict, ranges_in
 from taskbell.runs.failure import ERROR_LENGTH
 from taskbell.runs.states import Identity, Run
+from taskbell.runs.tree import LETTERS, Steps
 from taskbell.store.clock import moment
 
 _TIMES: Final = (
@@ -18,8 +20,10 @@ _SAME: Final = (
     "state", "late", "attempt", "execution", "done", "total", "message",
     "error_message", "error_reference", "acks_late",
 )  # fmt: skip
+# A tree learns its task's id and its label last.
 _FIXED: Final = frozenset({
-    "id", "engine", "alias", "task_id", "name", "label", "recipient", "parent", "root", "group_id", "queued_at",
+    "id", "engine", "alias", "name", "recipient", "parent", "root", "group_id",
+    "step", "skips", "replaces", "queued_at",
 })  # fmt: skip
 
 
@@ -42,11 +46,15 @@ def to_run(row: RunRow) -> Run:
         root=_text(row.root),
         group=row.group_id,
         queued_at=row.queued_at.timestamp(),
+        step=row.step,
+        skips=ranges_in(json.loads(row.skips)) if row.skips else (),
+        replaces=identity_from_dict(json.loads(row.replaces)) if row.replaces else None,
     )
     values: dict[str, Any] = {name: getattr(row, name) for name in _SAME}
     values |= {name: _seconds(getattr(row, name)) for name in _TIMES}
     result = json.loads(row.result) if row.result is not None else None
-    return Run(identity=identity, result=result, worker=_text(row.worker), **values)
+    steps = steps_from_json(row.steps) if row.steps else None
+    return Run(identity=identity, result=result, worker=_text(row.worker), steps=steps, **values)
 
 
 def to_row(run: Run, *, recipient: UUID, seq: int) -> RunRow:
@@ -67,6 +75,10 @@ def to_row(run: Run, *, recipient: UUID, seq: int) -> RunRow:
         root=_uuid(identity.root),
         group_id=_storable("group_id", identity.group),
         queued_at=moment(identity.queued_at),
+        steps=steps_to_json(run.steps) if run.steps is not None else None,
+        step=identity.step,
+        skips=_json(identity.skips) if identity.skips else None,
+        replaces=_json(identity_to_dict(identity.replaces)) if identity.replaces is not None else None,
         result=encode_payload(run.result) if run.result is not None else None,
         worker=_uuid(run.worker),
         **values,
@@ -93,12 +105,39 @@ def to_json(run: Run, *, was: str | None, at: float) -> dict[str, Any]:
         "result": run.result,
         "error": {"message": run.error_message, "reference": run.error_reference} if failed else None,
         "parent": identity.parent,
+        "step": identity.step,
+        "steps": steps_as_json(identity.run, run.steps) if run.steps is not None else None,
         "queued_at": iso(identity.queued_at),
         "started_at": iso(run.started_at),
         "finished_at": iso(run.finished_at),
         "next_attempt_at": iso(run.next_attempt_at),
         "at": iso(at),
     }
+
+
+def steps_as_json(tree: str, steps: Steps) -> dict[str, Any]:
+    """Return what a browser may see of a run's steps: how many are in which state, and the first of them."""
+    return {
+        "total": steps.known,
+        **{state: steps.count(state) for state in LETTERS},
+        "list": steps.listed(tree),
+    }
+
+
+def steps_to_json(steps: Steps) -> str:
+    """Return steps as their column holds them."""
+    values = {key: value for key in Steps.__slots__ if (value := getattr(steps, key)) not in (None, (), "")}
+    return _json(values)
+
+
+def steps_from_json(text: str) -> Steps:
+    """Read steps back."""
+    values = json.loads(text)
+    values["plan"] = tuple(tuple(planned) if planned else None for planned in values.get("plan", ()))
+    values["broken"] = tuple(values.get("broken", ()))
+    if "failure" in values:
+        values["failure"] = tuple(values["failure"])
+    return Steps(**values)
 
 
 def iso(seconds: float | None) -> str | None:
@@ -118,6 +157,10 @@ def _storable(column: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return value.replace("\0", "").encode("utf-8", "replace").decode()[: _LENGTHS.get(column)]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _moment(seconds: float | None) -> datetime | None:

@@ -2,25 +2,45 @@
 
 Every state has a standing, and a fact counts only if it stands higher. So nothing depends on which message came
 first: a new execution outranks the old one, a new attempt outranks both, and an ending outranks all that is not one.
-`lost` alone is not quite an ending: it is what we believe until a sign of life says otherwise.
+`lost` is not quite an ending: it is what we believe until a sign of life says otherwise. Nor is `skipped`, which is
+what we believe of a task that was never published.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from taskbell.runs.tree import Steps
 
 State = Literal["queued", "running", "retrying", "succeeded", "failed", "cancelled", "expired", "skipped", "lost"]
 Kind = Literal[
     "queued", "started", "progress", "retrying", "late", "cancelling",
-    "succeeded", "failed", "cancelled", "expired", "skipped", "lost",
+    "succeeded", "failed", "cancelled", "expired", "skipped", "lost", "steps",
 ]  # fmt: skip
 
-ENDINGS: Final = frozenset({"succeeded", "failed", "cancelled", "expired", "skipped", "lost"})
+ENDINGS: Final[frozenset[State]] = frozenset({"succeeded", "failed", "cancelled", "expired", "skipped", "lost"})
 WAITING: Final = frozenset({"queued", "retrying"})
+FINAL: Final[frozenset[State]] = ENDINGS - {"lost", "skipped"}
 # `task_retry` still carries the old attempt, so within an attempt retrying comes after running.
 _RANK: Final = {"queued": 0, "running": 1, "retrying": 2, "lost": 3}
 # Two endings of one execution: a terminated task reports its own death and the cancel, in either order.
-_PRECEDENCE: Final = {"skipped": 0, "expired": 1, "failed": 2, "succeeded": 3, "cancelled": 4}
+PRECEDENCE: Final = {"expired": 1, "failed": 2, "succeeded": 3, "cancelled": 4}
 _STATE_OF: Final[dict[str, State]] = {"queued": "queued", "started": "running", "retrying": "retrying"}
+
+
+# Steps of a tree that are runs of their own; of those after them only the state is known.
+STEPS_SHOWN: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """What a step tells of the run that it is a step of, so that any step's fact can be the first."""
+
+    label: str
+    parent: str | None = None
+    root: str | None = None
+    queued_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +49,10 @@ class Identity:
 
     `run` is our own uuid; `task_id` the engine's, which callers may use again. `queued_at` is in seconds of the epoch.
     Without a `label` it is that of a *carrier*: a task that nobody is shown, on the way from an owner's task to others.
+
+    A step has its place `step`, from 0, in its `parent`. `skips` are ranges of places there (first and last) that are
+    never published unless this task succeeds; `after` are the places by task ids, and travels in the header alone.
+    `replaces` is the run that goes on only when this task succeeds.
     """
 
     run: str
@@ -42,11 +66,31 @@ class Identity:
     root: str | None = None
     group: str | None = None
     queued_at: float
+    tree: Tree | None = None
+    step: int | None = None
+    skips: tuple[tuple[int, int], ...] = ()
+    after: Mapping[str, int] | None = field(default=None, compare=False)
+    replaces: "Identity | None" = None
 
     @property
     def is_shown(self) -> bool:
-        """Whether there is a run to be seen; a carrier only hands on its owner, and tells nothing."""
+        """Whether there is a run to be seen; a carrier only hands on its owner."""
         return self.label != ""
+
+    @property
+    def is_told(self) -> bool:
+        """Whether anything hangs on how this task ends."""
+        return self.is_shown or bool(self.skips) or self.replaces is not None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether this has no events, and a row only while it is under way: a late step of many, or a carrier."""
+        return not self.is_shown or (self.step or 0) >= STEPS_SHOWN
+
+    @property
+    def in_tree(self) -> str | None:
+        """The run that this is a step of, or works for on the way to other steps."""
+        return self.parent if self.step is not None or self.skips else None
 
     @property
     def nearest(self) -> str | None:
@@ -76,11 +120,15 @@ class Fact:
     expires_at: float | None = None
     worker: str | None = None
     acks_late: bool = False
+    # Of "steps", which tells a whole tree with `total`: (task id, name, label) of those first in it, and ranges of
+    # places that nobody will ever publish.
+    plan: tuple[tuple[str, str, str], ...] = ()
+    holes: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One background task as its owner sees it.
+    """One background task as its owner sees it, or a tree of them, whose state is that of its `steps`.
 
     `since` is by the clock of whoever folds, all other times by the clocks of those who saw what happened.
     """
@@ -105,6 +153,7 @@ class Run:
     worker: str | None = None
     acks_late: bool = False
     since: float | None = None
+    steps: "Steps | None" = None
 
     @property
     def ended(self) -> bool:
@@ -115,10 +164,7 @@ class Run:
 def apply(run: Run | None, fact: Fact) -> Run:
     """Return the run after a fact; the very same object when the fact changes nothing."""
     if run is None:
-        first = Run(identity=fact.identity, expires_at=fact.expires_at)
-        if fact.kind == "queued":
-            return replace(first, attempt=fact.attempt, next_attempt_at=fact.next_attempt_at)
-        return apply(first, fact)
+        return _first(fact)
     match fact.kind:
         case "progress":
             return _progress(run, fact)
@@ -143,6 +189,17 @@ def dated(before: Run | None, run: Run, fact: Fact, now: float) -> Run:
 
 def _turn(run: Run) -> tuple[State, int, str]:
     return run.state, run.attempt, run.execution
+
+
+def _first(fact: Fact) -> Run:
+    run = Run(identity=fact.identity, expires_at=fact.expires_at)
+    match fact.kind:
+        case "queued":
+            return replace(run, attempt=fact.attempt, next_attempt_at=fact.next_attempt_at)
+        case "skipped":
+            return replace(run, state="skipped", finished_at=fact.at)
+        case _:
+            return apply(run, fact)
 
 
 def _move(run: Run, fact: Fact) -> Run:
@@ -209,6 +266,8 @@ def _late(run: Run, fact: Fact) -> Run:
 
 
 def _standing(state: State, attempt: int, execution: str) -> tuple[int, int, str, int]:
-    if state in _PRECEDENCE:
-        return (1, attempt, execution, _PRECEDENCE[state])
+    if state in PRECEDENCE:
+        return (1, attempt, execution, PRECEDENCE[state])
+    if state == "skipped":  # whatever was seen of a task stands above the belief that nobody publishes it
+        return (-1, 0, "", 0)
     return (0, attempt, execution, _RANK[state])

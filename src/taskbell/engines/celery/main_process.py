@@ -28,7 +28,7 @@ def finish(**kwargs: Any) -> None:
 def received(request: Any, **kwargs: Any) -> None:
     """Hold a run from now on."""
     identity = identity_in((request.message.headers or {}).get(header.NAME), request.id)
-    if identity is not None and identity.is_shown:
+    if identity is not None and identity.is_told:
         cancel.keep(identity, request)
         _worker.hold(identity, attempt=attempt_of(request.request_dict.get("retries")))
 
@@ -41,7 +41,7 @@ def revoked(request: Any, expired: bool, **kwargs: Any) -> None:
 def unknown(message: Any, id: str, name: str, **kwargs: Any) -> None:
     """Tell the failure of a task that this worker has no code for."""
     identity = identity_in((message.headers or {}).get(header.NAME), id)
-    if identity is not None and identity.is_shown:
+    if identity is not None and identity.is_told:
         reference = reference_for(LookupError(f"no task is named {name}"), identity)
         _worker.end(id, "failed", unless_held=Held(identity), error_reference=reference)
 
@@ -61,6 +61,6 @@ def cut_off(request: Any) -> None:
 def _held_of(request: Any) -> Held | None:
     """Return what the request itself tells: a task that is dead on arrival was never noted as received."""
     identity = identity_of(request, request.id)
-    if identity is None or not identity.is_shown:
+    if identity is None or not identity.is_told:
         return None
     return Held(identity, attempt_of(getattr(request, "retries", 0)))

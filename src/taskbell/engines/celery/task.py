@@ -43,7 +43,7 @@ def failure(task_id: str, exception: BaseException, **kwargs: Any) -> None:
     """Tell a failure; of a task that could not tell it itself, the main process hears here."""
     here = _here(task_id)
     if here is not None:
-        here.tell(here.ending("failed", **(told(exception, here.identity) if here.identity.is_shown else {})))
+        here.tell(here.ending("failed", **(told(exception, here.identity) if here.identity.is_told else {})))
     else:
         main_process.failed(task_id, exception)
 
