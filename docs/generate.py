@@ -47,6 +47,14 @@ def verbs() -> str:
     return "\n".join(_verb(name, load(name)) for name in VERBS)
 
 
+def metrics() -> str:
+    """Return every metric with its kind and its help sentence."""
+    from taskbell.metrics import METRICS
+
+    rows = ([f"`taskbell_{one.name}`", one.kind, f"`{one.label}`" if one.label else "", one.help] for one in METRICS)
+    return _table(["metric", "", "label", ""], rows)
+
+
 def _verb(name: str, verb: Any) -> str:
     parser = ArgumentParser(add_help=False)
     verb.add_arguments(parser)
@@ -79,7 +87,11 @@ def _table(head: list[str], rows: Iterator[list[str]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
-_PARTS: Final[dict[str, Callable[[], str]]] = {"settings": settings_table, "verbs": verbs}
+_PARTS: Final[dict[str, Callable[[], str]]] = {
+    "settings": settings_table,
+    "verbs": verbs,
+    "metrics": metrics,
+}
 
 if __name__ == "__main__":
     main()

@@ -17,7 +17,7 @@ SOURCE = Path(taskbell.__file__).parent
 
 # The lowest first. Parts in one set stand beside each other and do not import each other.
 LAYERS: Final[list[set[str]]] = [
-    {"exceptions", "conf", "faults"},
+    {"exceptions", "conf", "counts", "faults"},
     {"ground"},
     {"models"},
     {"wakeups"},

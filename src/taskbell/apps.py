@@ -33,10 +33,12 @@ def _register_loops() -> None:
     from taskbell.runs.cancel import Cancels
     from taskbell.runs.prune import prune_runs
     from taskbell.runs.reaper import STEP_SECONDS, Reaper
+    from taskbell.store.backlog import MEASURE_SECONDS, measure
     from taskbell.store.clock import PatientClock
     from taskbell.store.loops import Loop, register
     from taskbell.store.prune import PRUNE_SECONDS, prune
 
+    register(Loop(name="backlog", seconds=MEASURE_SECONDS, step=measure))
     register(Loop(name="prune", seconds=PRUNE_SECONDS, step=partial(prune, clock=PatientClock())))
     register(Loop(name="prune-runs", seconds=PRUNE_SECONDS, step=partial(prune_runs, clock=PatientClock())))
     register(Loop(name="cancel", seconds=CANCEL_SECONDS, step=Cancels(cancel).step))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import random
 import signal
 import threading
@@ -13,6 +14,7 @@ from django.db import router
 
 from taskbell import faults
 from taskbell.conf import current
+from taskbell.counts import count
 from taskbell.gateway.control import Control, Newest
 from taskbell.gateway.hub import Hub
 from taskbell.gateway.life import Life
@@ -26,7 +28,7 @@ from taskbell.gateway.window import Window
 from taskbell.models import Log
 from taskbell.store.connection import SameFile, adopt_all, release_all
 from taskbell.store.loops import Loop, registered
-from taskbell.wakeups import configured
+from taskbell.wakeups import configured, kind
 
 # Browsers come back at once, at a moment of their own within this: the drain itself has spread them already.
 RETRY_SPREAD_MS: Final = (500, 3000)
@@ -36,6 +38,8 @@ STREAMS_A_SECOND: Final = 50
 TURN_SECONDS: Final = 1.0
 # After the last `bye` this is left for bytes on their way.
 LAST_BYTES_SECONDS: Final = 1.0
+
+logger = logging.getLogger("taskbell")
 
 
 class Gateway:
@@ -56,6 +60,9 @@ class Gateway:
         self.endpoint = StreamEndpoint(self.hub, self.limits, self.life, self.pool, self.control)
         self._pump: Pump | None = None
         self._ending = threading.Event()
+        #: For how many seconds after a signal to stop everything goes on, only that `ready` is False.
+        self.notice = 0.0
+        self._leaving = False
         self._draining: asyncio.Task[None] | None = None
         self._turning: asyncio.Task[None] | None = None
         self._turned_at = 0.0
@@ -76,11 +83,12 @@ class Gateway:
                 target=self._repeat, args=[background], name=f"taskbell-{background.name}", daemon=True
             ).start()
         self._listen_for_end(loop)
+        logger.info("The gateway has started.", extra={"wakeup": kind(self.alias)})
 
     @property
     def ready(self) -> bool:
         """True while new streams are welcome."""
-        if self._pump is None or self.hub.position is None:
+        if self._leaving or self._pump is None or self.hub.position is None:
             return False
         return self._pump.healthy and not self.endpoint.stopping
 
@@ -88,6 +96,22 @@ class Gateway:
     def stood_still(self) -> float:
         """For how many seconds the event loop has not turned; may be asked from any thread."""
         return max(0.0, time.monotonic() - self._turned_at - TURN_SECONDS) if self._turned_at else 0.0
+
+    def gauges(self) -> dict[tuple[str, str], float]:
+        """Return what metrics tell of it, by name and label; may be asked from any thread."""
+        position = self.hub.position
+        deaf = self._pump is not None and self._pump.deaf
+        return {
+            ("ready", ""): self.ready,
+            ("event_loop_stood_still_seconds", ""): self.stood_still,
+            ("streams", ""): len(self.hub.streams),
+            ("streams_behind", ""): len(self.hub.behind),
+            ("writes_total", ""): self.hub.delivered,
+            ("replay_rounds_total", ""): self.replay.rounds,
+            ("window_bytes", ""): self.hub.window.bytes,
+            ("head", ""): position.seq if position else 0,
+            ("wakeup_deaf", kind(self.alias)): deaf,
+        }
 
     async def drain(self) -> None:
         """Say `bye` to all streams within DRAIN seconds and stop; every caller waits for the one drain."""
@@ -108,6 +132,7 @@ class Gateway:
                 await asyncio.sleep(behind_plan)
         await self._last_bytes()
         self._stop()
+        logger.info("The gateway has stopped.", extra={"streams": len(streams)})
 
     async def _turn(self) -> None:
         while True:
@@ -142,6 +167,7 @@ class Gateway:
                     release_all()
                 background.step(self.alias)
             except Exception:
+                count("loop_failures_total", background.name)
                 faults.exception("The background loop %s failed; it goes on.", background.name, about=background.name)
                 release_all()
         release_all()
@@ -156,10 +182,18 @@ class Gateway:
     def _chain(self, number: signal.Signals, loop: asyncio.AbstractEventLoop) -> None:
         before = signal.getsignal(number)
 
-        def handle(received: int, frame: FrameType | None) -> None:
+        def end(received: int, frame: FrameType | None) -> None:
             loop.call_soon_threadsafe(self._begin_drain)
             if callable(before):
                 before(received, frame)
+
+        def handle(received: int, frame: FrameType | None) -> None:
+            # A load balancer learns first that nobody is to be sent here. A second Ctrl-C does not wait for that.
+            if self.notice and not self._leaving:
+                loop.call_soon_threadsafe(loop.call_later, self.notice, end, received, None)
+            elif not self.notice or received == signal.SIGINT or self._draining is not None:
+                end(received, frame)
+            self._leaving = True
 
         signal.signal(number, handle)
 

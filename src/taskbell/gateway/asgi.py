@@ -29,11 +29,11 @@ class EventsMiddleware:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http" and (name := self._name(scope)) is not None:
-            await self._started().endpoint(scope, receive, send, name, self._seen_prefix(scope))
+            await self.started().endpoint(scope, receive, send, name, self._seen_prefix(scope))
         else:
             await self.app(scope, receive, send)
 
-    def _started(self) -> "Gateway":
+    def started(self) -> "Gateway":
         """Return the gateway; it starts at lifespan or, where a server has none, with the first stream."""
         if self.gateway is None:
             from taskbell.gateway.app import Gateway
@@ -70,10 +70,10 @@ class EventsMiddleware:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self._started()
+                self.started()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                await self._started().drain()
+                await self.started().drain()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -81,14 +81,14 @@ class EventsMiddleware:
 class Standalone(EventsMiddleware):
     """A gateway alone: streams, liveness, readiness; 404 for the rest."""
 
-    def __init__(self) -> None:
+    def __init__(self, notice: float = 0.0) -> None:
         super().__init__(self._other)
+        self.notice = notice
 
-    def report(self) -> dict[str, Any]:
-        """Return how the gateway is, from any thread: whether it is ready, for how long its event loop stood still."""
-        if self.gateway is None:
-            return {"ready": False, "stood_still": 0.0}
-        return {"ready": self.gateway.ready, "stood_still": self.gateway.stood_still}
+    def started(self) -> "Gateway":
+        gateway = super().started()
+        gateway.notice = self.notice
+        return gateway
 
     async def _other(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -96,7 +96,7 @@ class Standalone(EventsMiddleware):
         if scope["path"] == LIVE_PATH:
             await answer(send, 200, "alive")
         elif scope["path"] == READY_PATH:
-            ready = self._started().ready
+            ready = self.started().ready
             await answer(send, 200 if ready else 503, "ready" if ready else "not ready")
         else:
             await answer(send, 404, "This gateway serves streams only.")

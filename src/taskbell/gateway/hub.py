@@ -12,6 +12,7 @@ from typing import Final
 
 from taskbell import faults
 from taskbell.conf import current
+from taskbell.counts import count
 from taskbell.gateway.audience import PULL_BYTES, Audience, Fanout, join, take
 from taskbell.gateway.window import Frame, Window
 from taskbell.gateway.wire import LIVE, Stream
@@ -97,9 +98,11 @@ class Hub:
         """Let a stream in: live from here, with a `reset`, or behind after a cursor that it holds."""
         assert self.position is not None
         self.streams.add(stream)
+        count("streams_opened_total")
         self.audience.add(stream)
         reset = reset or (self._doubt(stream, after) if after else None)
         if reset is not None:
+            count("resets_total", reset)
             stream.write(sse.OPENING + sse.reset(self.position, reset) + sse.ping(self.position))
         elif after is None:
             stream.write(sse.OPENING + sse.ping(self.position))
@@ -140,6 +143,7 @@ class Hub:
             reason, stream.owed_reset = stream.owed_reset, None
             stream.unchecked = None
             self._go_live(stream)
+            count("resets_total", reason)
             stream.write(sse.reset(self.position, reason))
         elif stream.unchecked is None and (stream.place == self.position.seq or self.window.covers(stream.place)):
             self._pull(stream)
@@ -164,6 +168,8 @@ class Hub:
 
     def left(self, stream: Stream) -> None:
         """Forget a stream whose connection is gone."""
+        if stream in self.streams:
+            count("streams_closed_total")
         self.streams.discard(stream)
         self.behind.pop(stream, None)
         self.audience.remove(stream)
@@ -176,6 +182,7 @@ class Hub:
 
     def dismiss(self, stream: Stream, reason: ByeReason, retry_ms: int = sse.RETRY_MS) -> None:
         """Say `bye` to a stream and end it."""
+        count("byes_total", reason)
         stream.finish(sse.bye(reason, retry_ms))
 
     def expel(self, stream: Stream) -> None:
@@ -209,6 +216,7 @@ class Hub:
             except Exception:
                 # One broken connection must not keep everybody else's frames.
                 faults.exception("A stream could not be written to and is cut.")
+                count("streams_cut_total", "broken")
                 stream.abort()
         if self._fanout.over:
             self.delivered += len(self._fanout)
@@ -246,6 +254,7 @@ class Hub:
         self.window.clear()
         self.position = rewritten.place
         data = sse.reset(rewritten.place, rewritten.reason)
+        count("resets_total", rewritten.reason, by=len(self.streams) - len(self.behind))
         for stream in self.behind:
             stream.owed_reset = rewritten.reason
         fanout = Fanout()

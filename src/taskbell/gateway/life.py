@@ -7,6 +7,7 @@ from typing import Final
 
 from taskbell import faults
 from taskbell.conf import current
+from taskbell.counts import count
 from taskbell.gateway.hub import Hub
 from taskbell.gateway.wire import Stream
 
@@ -59,6 +60,7 @@ class Life:
         except Exception:
             # The rounds are everybody's: one broken connection must not end them.
             faults.exception("A stream could not be pinged and is cut.")
+            count("streams_cut_total", "broken")
             stream.abort()
             return
         self.enter(stream)
@@ -70,4 +72,5 @@ class Life:
             if left != unsent:
                 self.hub.behind[stream] = (left, now)
             elif left and now - since >= patience:
+                count("streams_cut_total", "stalled")
                 stream.abort()

@@ -13,6 +13,7 @@ from contextlib import closing
 from typing import Final
 
 from taskbell.conf import current
+from taskbell.counts import count
 from taskbell.faults import Fault
 from taskbell.gateway.control import MOST_HELD, Control
 from taskbell.gateway.hub import Hub
@@ -59,6 +60,7 @@ class Pump(threading.Thread):
         self.loop = loop
         self.on_new_file = on_new_file
         self._ending = threading.Event()
+        self._listener: Listener | None = None
         self._position: Cursor | None = None
         self._ticking = False
         self._hot_until = 0.0
@@ -73,20 +75,26 @@ class Pump(threading.Thread):
         """Whether the log was looked at lately; False while the database is away or answers nothing."""
         return time.monotonic() - self._stepped_at < HEALTHY_POLLS * current().POLL
 
+    @property
+    def deaf(self) -> bool:
+        """Whether rings are not heard right now."""
+        return self._listener is None or self._listener.deaf
+
     def stop(self) -> None:
         """Ask the thread to end; it does within a poll interval."""
         self._ending.set()
-        if (listener := getattr(self, "_listener", None)) is not None:
-            listener.close()
+        if self._listener is not None:
+            self._listener.close()
 
     def run(self) -> None:
         adopt_all()
         self.ticker = Ticker(self.alias)
         self._file = SameFile(self.alias)
-        with closing(configured(self.alias).listen()) as self._listener:
+        with closing(configured(self.alias).listen()) as listener:
+            self._listener = listener
             while not self._ending.is_set():
                 try:
-                    self._step(self._listener)
+                    self._step(listener)
                     self._failures, self._stepped_at = 0, time.monotonic()
                 except Exception as error:  # noqa: BLE001  whatever it was, streams stay and the log is tried again
                     self._recover(error)
@@ -99,6 +107,8 @@ class Pump(threading.Thread):
         rang = listener.wait(self._patience())
         if self._ending.is_set():
             return
+        if rang:
+            count("rings_heard_total")
         if not self._file.still():
             self._reopen()
         self._let_hub_work()
@@ -145,6 +155,7 @@ class Pump(threading.Thread):
         """Tick until nothing waits; return whether rows were moved and handed over."""
         took = False
         while True:
+            began = time.monotonic()
             answer = self.ticker.tick()
             if isinstance(answer, NoHead):
                 create_head(self.alias)
@@ -156,6 +167,9 @@ class Pump(threading.Thread):
             if not answer.rows:  # facts that changed nothing, or a row set aside: what follows waits behind them
                 continue
             self._ticking = took = True
+            count("ticks_total")
+            count("tick_seconds_total", by=time.monotonic() - began)
+            count("events_numbered_total", by=len(answer.rows))
             ring_soon(self.alias)
             if not self._continues(answer):
                 return self._read()

@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from taskbell.conf import current
+from taskbell.counts import count
 from taskbell.gateway.wire import DETACH, DetachedStream, Headers
 
 TESTED_UVICORN: Final = ((0, 46), (0, 54))
@@ -90,6 +91,7 @@ class StreamProtocol(HttpToolsProtocol):
 
     def _refuse_head(self, status: int) -> None:
         self._head_complete()
+        count("requests_total", str(status))
         if not self.transport.is_closing():
             self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
             self.transport.close()

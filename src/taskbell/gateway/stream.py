@@ -11,6 +11,7 @@ from typing import Any, Final
 from django.db import InterfaceError, OperationalError
 
 from taskbell.conf import current
+from taskbell.counts import count
 from taskbell.gateway.access import Grant, Refusal, authorize
 from taskbell.gateway.answer import answer
 from taskbell.gateway.control import Control
@@ -45,6 +46,7 @@ class StreamEndpoint:
         try:
             await self._serve(scope, receive, send, name, prefix)
         except Rejected as rejected:
+            count("requests_total", str(rejected.status))
             await answer(send, rejected.status, rejected.reason)
 
     async def _serve(self, scope: dict[str, Any], receive: Any, send: Any, name: str, prefix: str) -> None:
@@ -107,6 +109,7 @@ class StreamEndpoint:
 
     def _join(self, stream: Stream, asked: StreamRequest, admitted: Admitted) -> None:
         stream.ends_at = asyncio.get_running_loop().time() + current().STREAM_AGE * random.uniform(0.8, 1.2)
+        count("requests_total", "200")
         self.limits.enter(stream, self.hub)
         self.life.enter(stream)
         self.recheck.enter(stream)

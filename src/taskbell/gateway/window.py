@@ -46,18 +46,18 @@ class Window:
         self._frames: dict[int, Frame] = {}
         self._channels: dict[str, deque[Frame]] = {}
         self._latest: dict[tuple[str | None, str], int] = {}
-        self._bytes = 0
+        self.bytes = 0
 
     def add(self, frames: Iterable[Frame]) -> None:
         """Append frames that follow the newest one without a gap."""
         for frame in frames:
             self._frames[frame.seq] = frame
-            self._bytes += len(frame.data) + FRAME_OVERHEAD
+            self.bytes += len(frame.data) + FRAME_OVERHEAD
             if frame.channel is not None:
                 self._channels.setdefault(frame.channel, deque()).append(frame)
             if frame.latest_key is not None:
                 self._latest[frame.channel, frame.latest_key] = frame.seq
-        while self._bytes > self.limit and len(self._frames) > 1:
+        while self.bytes > self.limit and len(self._frames) > 1:
             self._drop_oldest()
 
     def nonce_at(self, seq: int) -> str | None:
@@ -91,7 +91,7 @@ class Window:
     def _drop_oldest(self) -> None:
         seq = next(iter(self._frames))
         frame = self._frames.pop(seq)
-        self._bytes -= len(frame.data) + FRAME_OVERHEAD
+        self.bytes -= len(frame.data) + FRAME_OVERHEAD
         if frame.channel is not None:
             frames = self._channels[frame.channel]
             frames.popleft()

@@ -4,7 +4,6 @@ Again and again, because workers keep in memory what they are not to run: one th
 the broker, has not heard it.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
+from taskbell import faults
 from taskbell.models import Run as RunRow
 from taskbell.models import Worker
 from taskbell.runs.facts import to_row
@@ -24,14 +24,11 @@ STEP_SECONDS: Final = 1.0
 PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 # After a broker that was away.
 PAUSE_AFTER_ERROR: Final = 2.0
-COMPLAIN_EVERY: Final = 60.0
 MOST_RUNS: Final = 500
 OPEN: Final = ("queued", "running", "retrying")
 
 # Tells workers, by their names, that these runs are to stop; may raise and may take long.
 Cancel = Callable[[Sequence[Run], Sequence[str]], None]
-
-logger = logging.getLogger("taskbell")
 
 
 def ask_to_cancel(run: Run, user_key: str) -> Run:
@@ -98,7 +95,6 @@ class Messenger:
         self._clock = clock
         self._thread: threading.Thread | None = None
         self._free_at = float("-inf")
-        self._complained_at = float("-inf")
         # Whether the last message was not sent.
         self.has_failed = False
 
@@ -121,9 +117,4 @@ class Messenger:
         except Exception as error:  # noqa: BLE001  a broker that is away; the runs are told again
             self.has_failed = True
             self._free_at = self._clock() + PAUSE_AFTER_ERROR
-            self._complain(error)
-
-    def _complain(self, error: Exception) -> None:
-        if self._clock() - self._complained_at >= COMPLAIN_EVERY:
-            self._complained_at = self._clock()
-            logger.warning("Workers cannot be told what to cancel: %r. It is tried again.", error)
+            faults.error("Workers cannot be told what to cancel: %s. It is tried again.", repr(error))

@@ -9,6 +9,7 @@ from typing import Final
 from django.db.models import Q
 
 from taskbell.conf import current
+from taskbell.counts import count
 from taskbell.models import Recipient
 from taskbell.models import Run as RunRow
 from taskbell.runs.beats import Beats
@@ -54,6 +55,8 @@ class Reaper:
         news = [fact for fact in facts if _key(fact) not in self._told]
         insert([to_row(fact) for fact in news])
         self._told |= dict.fromkeys(map(_key, news), self._clock())
+        for fact in news:
+            count("reaped_total", fact.kind)
         return len(news)
 
     def _of_dead_workers(self, alias: str) -> list[Fact]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from django.core.signals import setting_changed
 
 from taskbell import conf
+from taskbell.counts import count
 from taskbell.faults import Fault
 from taskbell.wakeups import Wakeup, configured, must_ring
 from taskbell.wakeups.pauses import Breaker
@@ -127,6 +128,7 @@ class Ringer:
             if self._breaker.failed():
                 self._fault.tell("Taskbell cannot ring, gateways look every POLL seconds instead: %s", error)
         else:
+            count("rings_sent_total")
             self._breaker.succeeded()
             self._fault.over("Taskbell rings again")
 

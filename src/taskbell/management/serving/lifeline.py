@@ -8,15 +8,15 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Self
+from typing import Final, Self
+
+from taskbell.management.serving.reports import Report
 
 #: The variable by which the same command, started again, knows that it is a worker.
 VARIABLE: Final = "TASKBELL_WORKER"
 REPORT_SECONDS: Final = 1.0
 # The kernel's default for a local socket is 208 KiB; a report is a few.
 MOST_BYTES: Final = 65_536
-
-Report = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

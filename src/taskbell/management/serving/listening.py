@@ -24,10 +24,10 @@ def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     dual = host == "::" and socket.has_dualstack_ipv6()
     try:
         return socket.create_server(
-            (host, port), family=_family(host), backlog=BACKLOG, dualstack_ipv6=dual, reuse_port=shared
+            (host, port), family=family(host), backlog=BACKLOG, dualstack_ipv6=dual, reuse_port=shared
         )
     except OSError as error:
-        raise CommandError(_refusal(host, port, error)) from error
+        raise CommandError(refusal(host, port, error)) from error
 
 
 def reserve(host: str, port: int) -> socket.socket:
@@ -37,7 +37,7 @@ def reserve(host: str, port: int) -> socket.socket:
     """
     with listen(host, port) as alone:
         port = alone.getsockname()[1]
-    keeper = socket.socket(_family(host), socket.SOCK_STREAM)
+    keeper = socket.socket(family(host), socket.SOCK_STREAM)
     keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if host == "::" and socket.has_dualstack_ipv6():
@@ -46,7 +46,7 @@ def reserve(host: str, port: int) -> socket.socket:
         keeper.bind((host, port))
     except OSError as error:
         keeper.close()
-        raise CommandError(_refusal(host, port, error)) from error
+        raise CommandError(refusal(host, port, error)) from error
     return keeper
 
 
@@ -56,10 +56,18 @@ def address(bound: socket.socket) -> str:
     return f"[{host}]:{port}" if bound.family == socket.AF_INET6 else f"{host}:{port}"
 
 
-def _family(host: str) -> socket.AddressFamily:
+def host_and_port(text: str) -> tuple[str, int]:
+    """Return the address that was typed: `127.0.0.1:9101`, `[::1]:9101`, or a port of this machine alone."""
+    host, _, port = text.rpartition(":")
+    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", port_number(port)
+
+
+def family(host: str) -> socket.AddressFamily:
+    """Return the kind of address that a host is."""
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def _refusal(host: str, port: int, error: OSError) -> str:
+def refusal(host: str, port: int, error: OSError, options: str = "--host or --port") -> str:
+    """Return in plain words why nobody can listen there."""
     why = str(error.strerror or error).partition(" (")[0]
-    return f"Cannot listen on {host} port {port}: {why}. Choose another --host or --port."
+    return f"Cannot listen on {host} port {port}: {why}. Choose another {options}."

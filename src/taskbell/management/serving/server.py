@@ -26,7 +26,7 @@ def need_server() -> None:
     if find_spec("uvicorn") is None:
         raise CommandError("The gateway needs uvicorn: pip install 'taskbell[serve]'.")
     try:
-        from taskbell.gateway import server  # noqa: F401
+        from taskbell.gateway.server import StreamProtocol  # noqa: F401
     except ImportError as error:
         raise CommandError(f"{uvicorn_trouble()} Run: pip install 'taskbell[serve]'.") from error
 
@@ -49,7 +49,10 @@ def _server(app: Standalone) -> "uvicorn.Server":
         http=StreamProtocol,
         ws="none",
         lifespan="on",
-        log_level="warning",
+        # The project's LOGGING holds for the server too. Below errors it says only that somebody sent no HTTP: a
+        # scanner would fill the log.
+        log_config=None,
+        log_level="error",
         access_log=False,
         proxy_headers=False,
         server_header=False,

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Final
 
 from taskbell.conf import current
-from taskbell.management.serving.lifeline import MOST_BYTES, Post, Report, pair
+from taskbell.management.serving.lifeline import MOST_BYTES, Post, pair
+from taskbell.management.serving.reports import Report
 from taskbell.management.serving.server import LAST_SECONDS
 from taskbell.wakeups.pauses import LONGEST_PAUSE, Backoff
 
@@ -97,8 +98,9 @@ class Worker:
 class Supervisor:
     """Keeps workers until SIGTERM or SIGINT; `run` returns the exit status."""
 
-    def __init__(self, count: int, port: int) -> None:
+    def __init__(self, count: int, port: int, notice: float = 0.0) -> None:
         self.workers = [Worker(number, port) for number in range(1, count + 1)]
+        self._notice = notice
         self._ending = asyncio.Event()
 
     async def run(self) -> int:
@@ -113,8 +115,13 @@ class Supervisor:
         await self._drain(keeping)
         return 1 if any(await asyncio.gather(*keeping)) else 0
 
+    def reports(self) -> list[tuple[str, Report]]:
+        """Return what each worker last said, by its number; none is ready once they were told to end."""
+        told = [(str(worker.number), worker.report) for worker in self.workers]
+        return [(number, report | {"ready": False}) for number, report in told] if self._ending.is_set() else told
+
     async def _drain(self, keeping: list[asyncio.Task[int]]) -> None:
-        patience = current().DRAIN + LAST_SECONDS + KILL_AFTER_SECONDS
+        patience = self._notice + current().DRAIN + LAST_SECONDS + KILL_AFTER_SECONDS
         deadline = time.monotonic() + patience
         late: set[asyncio.Task[int]] = {*keeping}
         while late and time.monotonic() < deadline:

@@ -15,9 +15,11 @@ from taskbell.checks import uvicorn_trouble
 from taskbell.gateway.asgi import Standalone
 from taskbell.management.database import trouble_with
 from taskbell.management.serving.lifeline import Lifeline, Post
-from taskbell.management.serving.listening import address, listen, port_number, reserve
+from taskbell.management.serving.listening import address, host_and_port, listen, port_number, reserve
+from taskbell.management.serving.reports import report
 from taskbell.management.serving.server import need_server, serve_streams
-from taskbell.management.serving.supervisor import Supervisor
+from taskbell.management.serving.status import showing
+from taskbell.management.serving.supervisor import FROZEN_SECONDS, Supervisor
 from taskbell.management.verbs.base import Verb
 from taskbell.models import Log
 from taskbell.wakeups import kind
@@ -42,9 +44,34 @@ class Serve(Verb):
             help="Serve by this many processes that share the port; only on Linux (default: %(default)s).",
         )
 
-    def run(self, out: OutputWrapper, *, host: str, port: int, workers: int, **options: Any) -> int:
+        parser.add_argument(
+            "--status",
+            type=host_and_port,
+            metavar="HOST:PORT",
+            help="Answer /livez, /readyz and /metrics here, for your own machines alone.",
+        )
+        parser.add_argument(
+            "--notice",
+            type=seconds,
+            default=0.0,
+            metavar="SECONDS",
+            help="How long to say `not ready` before the first `bye`, for a load balancer that asks (default: 0).",
+        )
+
+    def run(
+        self,
+        out: OutputWrapper,
+        *,
+        host: str,
+        port: int,
+        workers: int,
+        status: tuple[str, int] | None,
+        notice: float,
+        **options: Any,
+    ) -> int:
+        app = Standalone(notice)
         if (post := Post.inherited()) is not None:
-            work(host, post)
+            work(app, host, post)
             return 0
         need_server()
         alias = router.db_for_write(Log)
@@ -61,17 +88,30 @@ class Serve(Verb):
             )
             out.flush()
             if workers > 1:
-                return asyncio.run(Supervisor(workers, bound.getsockname()[1]).run())
-            serve_streams(Standalone(), bound)
+                return supervise(Supervisor(workers, bound.getsockname()[1], notice), status)
+            with showing(status, lambda: [("", report(app))], lambda: report(app)["stood_still"] < FROZEN_SECONDS):
+                serve_streams(app, bound)
         return 0
 
 
-def work(host: str, post: Post) -> None:
+def supervise(supervisor: Supervisor, status: tuple[str, int] | None) -> int:
+    """Keep several workers, and return the exit status."""
+    with showing(status, supervisor.reports, lambda: True):
+        return asyncio.run(supervisor.run())
+
+
+def work(app: Standalone, host: str, post: Post) -> None:
     """Serve as one of several workers."""
-    app = Standalone()
-    Lifeline(post, app.report).start()
+    Lifeline(post, lambda: report(app)).start()
     with closing(listen(host, post.port, shared=True)) as listening:
         serve_streams(app, listening)
+
+
+def seconds(text: str) -> float:
+    """Return the time that was typed."""
+    if not (text.isascii() and text.isdigit()):
+        raise ArgumentTypeError(f"{text!r} is no time. Write whole seconds.")
+    return float(text)
 
 
 def number_of_workers(text: str) -> int:
