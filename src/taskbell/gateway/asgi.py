@@ -30,6 +30,8 @@ class EventsMiddleware:
             await self._lifespan(receive, send)
         elif scope["type"] == "http" and (name := self._name(scope)) is not None:
             await self.started().endpoint(scope, receive, send, name, self._seen_prefix(scope))
+        elif scope["type"] == "websocket" and self._name(scope) is not None:
+            await send({"type": "websocket.close"})  # which a server answers with 403
         else:
             await self.app(scope, receive, send)
 

@@ -18,6 +18,8 @@ from taskbell.ground.cursor import Cursor
 
 # Django's own bound on a query string (DATA_UPLOAD_MAX_NUMBER_FIELDS) is a setting; a stream needs far fewer.
 MOST_FIELDS: Final = 1_100
+# As ASGI writes them. Parsers also let through 0.9, which has no headers to check, and a 2.0 in the clear.
+HTTP_VERSIONS: Final = ("1.0", "1.1", "2", "3")
 LAST_EVENT_ID: Final = b"last-event-id"
 PASS_COOKIE: Final = "taskbell_pass"
 
@@ -107,8 +109,8 @@ def _single_headers(scope: dict[str, Any]) -> dict[bytes, bytes]:
 def _check_framing(scope: dict[str, Any], headers: dict[bytes, bytes]) -> None:
     if scope["method"] != "GET":
         raise Rejected(405, "Streams are read with GET.")
-    if scope.get("http_version") == "0.9":  # it has no headers, so nothing about it can be checked
-        raise Rejected(400, "HTTP/0.9 is too old.")
+    if scope.get("http_version", "1.1") not in HTTP_VERSIONS:
+        raise Rejected(400, "This version of HTTP is not spoken here.")
     if headers.get(b"content-length", b"0") != b"0":
         raise Rejected(400, "A stream request has no body.")
     for name in (b"transfer-encoding", b"upgrade", b"expect"):

@@ -5,14 +5,15 @@ It leans on internals of uvicorn, so the versions it was tested with are written
 """
 
 import asyncio
-from functools import partial
 from typing import Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from taskbell.conf import current
 from taskbell.counts import count
+from taskbell.gateway.answer import refusal
+from taskbell.gateway.head import stands_alone
 from taskbell.gateway.wire import DETACH, DetachedStream, Headers
 
 TESTED_UVICORN: Final = ((0, 46), (0, 54))
@@ -29,9 +30,9 @@ class StreamProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._requests = 0
-        self._head_bytes = 0
+        self._head = b""
         self._head_timer: asyncio.TimerHandle | None = None
+        self._alone = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -42,30 +43,33 @@ class StreamProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._head_timer is not None:
-            self._head_bytes += len(data)
+        if self._answering:
+            self._alone = False  # a body, or a second request
+        self._head = data if self._head_timer is None else self._head + data
         super().data_received(data)
-        if self._head_timer is not None and self._head_bytes > current().HEADER_BYTES:
-            self._refuse_head(431)
+        if self._head_timer is None:
+            self._head = b""
+        elif len(self._head) > current().HEADER_BYTES:
+            self._refuse_head(431, "The request head is too large.")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._requests += 1
-        self.scope["extensions"] = {DETACH: partial(self.detach, self._requests)}  # type: ignore[dict-item]
+        self.scope["extensions"] = {DETACH: self.detach}  # type: ignore[dict-item]
         if self._head_timer is None:
             self._await_head()
 
     def on_headers_complete(self) -> None:
+        self._alone = not self._answering and stands_alone(self._head)
         self._head_complete()
         super().on_headers_complete()
 
-    def detach(self, request: int, headers: Headers, stream: DetachedStream) -> bool:
-        """Write the response head and give the transport to `stream`; False if this is not the only request on it.
+    def detach(self, headers: Headers, stream: DetachedStream) -> bool:
+        """Write the response head and give the transport to `stream`; False if its request does not stand alone.
 
         The body has no length and ends with the connection, so the same bytes go to every stream.
         """
         cycle, transport = self.cycle, self.transport
-        if request != self._requests or cycle.disconnected or transport.is_closing():
+        if not self._alone or cycle.disconnected or transport.is_closing():
             return False
         self._head_complete()
         self._unset_keepalive_if_required()
@@ -80,20 +84,27 @@ class StreamProtocol(HttpToolsProtocol):
         cycle.scope = {}  # type: ignore[typeddict-item]
         return True
 
+    @property
+    def _answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
+
     def _await_head(self) -> None:
-        self._head_bytes = 0
-        self._head_timer = self.loop.call_later(current().HEADER_TIME, self._refuse_head, 408)
+        self._head_timer = self.loop.call_later(
+            current().HEADER_TIME, self._refuse_head, 408, "The request head took too long."
+        )
 
     def _head_complete(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _refuse_head(self, status: int) -> None:
+    def _refuse_head(self, status: int, reason: str) -> None:
         self._head_complete()
         count("requests_total", str(status))
         if not self.transport.is_closing():
-            self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+            if not self._answering:  # else these bytes would stand in the middle of that answer
+                self.transport.write(STATUS_LINE[status] + refusal(status, reason))
             self.transport.close()
 
 

@@ -47,7 +47,7 @@ class StreamEndpoint:
             await self._serve(scope, receive, send, name, prefix)
         except Rejected as rejected:
             count("requests_total", str(rejected.status))
-            await answer(send, rejected.status, rejected.reason)
+            await _tell(send, rejected)
 
     async def _serve(self, scope: dict[str, Any], receive: Any, send: Any, name: str, prefix: str) -> None:
         asked = read_request(scope, name)
@@ -66,7 +66,7 @@ class StreamEndpoint:
             if detach is not None:
                 stream = DetachedStream(admitted.grant, address, self.hub)
                 if not detach(headers, stream):
-                    raise Rejected(400, "One request a connection.")
+                    raise Rejected(400, "A stream takes its connection: one GET of a path, and nothing after it.")
                 seat.keep()
                 self._join(stream, asked, admitted)
             else:
@@ -117,6 +117,13 @@ class StreamEndpoint:
         person = admitted.grant.person
         if person is not None and self.newest.of(person, admitted.session) > admitted.known:
             self.recheck.soon([stream])  # told while the session was read
+
+
+async def _tell(send: Any, rejected: Rejected) -> None:
+    try:
+        await answer(send, rejected.status, rejected.reason)
+    except Exception:  # noqa: BLE001
+        pass  # however a server says that the client is gone, or that it has refused the rest of the request itself
 
 
 def response_headers(asked: StreamRequest) -> Headers:

@@ -1,0 +1,80 @@
+"""The table of requests, on raw sockets, before every kind of server."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from pytest_django import DjangoDbBlocker
+
+from tests.gateway.requests import caller, framing, headers, query, request_line
+from tests.gateway.requests.case import Case
+from tests.gateway.requests.reply import Malformed, Reply, exchange
+from tests.gateway.requests.stage import KINDS, Stage
+from tests.servers.project import Project, Templates
+
+pytestmark = pytest.mark.proof
+
+GROUPS = {
+    "request line": request_line.CASES,
+    "headers": headers.CASES,
+    "framing": framing.CASES,
+    "caller": caller.CASES,
+    "query": query.CASES,
+}
+AT_A_TIME = 8
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def stage(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    templates: Templates,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[Stage]:
+    folder = tmp_path_factory.mktemp("project")
+    project = Project(folder, templates.copy("sqlite", folder))
+    project.env["DJANGO_SETTINGS_MODULE"] = "tests.gateway.requests.settings"
+    project.configure(TRUSTED_PROXIES=["127.0.0.1"])
+    with django_db_blocker.unblock():
+        project.attach()
+        stage = Stage(request.param, project)
+        try:
+            yield stage
+        finally:
+            stage.remove()
+            project.remove()
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_table(stage: Stage, group: str) -> None:
+    with ThreadPoolExecutor(AT_A_TIME) as threads:
+        wrong = [said for said in threads.map(lambda case: complaint(stage, case), GROUPS[group]) if said]
+    assert not wrong, "\n".join(wrong)
+    stage.left_no_trace()
+
+
+def complaint(stage: Stage, case: Case) -> str:
+    """Return what was not right about the answer to a case, empty if all was."""
+    expected = case.expected(stage.column)
+    if expected is None:
+        return ""
+    keeps = case.elsewhere or stage.column == "nginx"
+    try:
+        reply = exchange(stage.port, case.sent, pieces=case.pieces, until_closed=not keeps)
+    except Malformed as error:
+        return f"{case.name}: no HTTP, {error}"
+    right = (
+        reply.status in expected
+        and case.says in reply.body
+        and (reply.closed or reply.is_stream or keeps)
+        and (reply.is_stream or keeps or stage.column != "ours" or is_clear(case, reply))
+    )
+    return "" if right else f"{case.name}: {reply}, not {expected} {case.says!r}"
+
+
+def is_clear(case: Case, reply: Reply) -> bool:
+    """Tell whether an answer is one reason in words, and nothing after it."""
+    length = int(reply.headers["content-length"])
+    if reply.status == 405 and reply.headers.get("allow") != "GET":
+        return False
+    return length > 0 and len(reply.body) == (0 if case.sent.startswith(b"HEAD") else length)
