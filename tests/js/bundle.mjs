@@ -1,4 +1,4 @@
-// Writes the bundle to standard output; `python -m tests.js.bundle` puts its header before it.
+// Writes the bundle of an entry to standard output; `python -m tests.js.bundle` puts its header before it.
 
 import { readFile } from "node:fs/promises";
 import { build, transform } from "esbuild";
@@ -16,7 +16,7 @@ const styles = {
 };
 
 const { outputFiles } = await build({
-  entryPoints: ["src/taskbell/js/page.js"],
+  entryPoints: [process.argv[2]],
   bundle: true,
   format: "esm",
   // Private fields and logical assignment: every browser since 2021.

@@ -1,8 +1,10 @@
 """The one file that pages load, made from src/taskbell/js: `python -m tests.js.bundle`, or `make js`.
 
-Its first line names what it was made from, so that a test can tell without node whether it is stale.
+Its first line names what it was made from, so that a test can tell without node whether it is stale, and how many
+bytes of it, compressed, are the client without the elements.
 """
 
+import gzip
 import re
 import subprocess
 from hashlib import sha256
@@ -15,7 +17,7 @@ BUNDLE: Final = ROOT / "src/taskbell/static/taskbell/taskbell.js"
 # The build itself is part of what a bundle was made from.
 BUILD: Final = (ROOT / "tests/js/bundle.mjs", ROOT / "package.json")
 PARTS: Final = {".js", ".json", ".css"}
-HEADER: Final = re.compile(rb"/\*! taskbell ([0-9a-f]{16}) ([0-9a-f]{16}) \*/\n")
+HEADER: Final = re.compile(rb"/\*! taskbell ([0-9a-f]{16}) ([0-9a-f]{16}) client ([0-9]+) \*/\n")
 
 
 def fingerprint(*files: Path | bytes) -> bytes:
@@ -35,8 +37,18 @@ def sources() -> list[Path]:
 
 def build() -> bytes:
     """Return the bundle with its header; needs node, and esbuild in node_modules."""
-    made = subprocess.run(["node", "tests/js/bundle.mjs"], cwd=ROOT, check=True, capture_output=True).stdout
-    return b"/*! taskbell %s %s */\n" % (fingerprint(*sources()), fingerprint(made)) + made
+    made, client = _bundle("page.js"), compressed(_bundle("connect.js"))
+    return b"/*! taskbell %s %s client %d */\n" % (fingerprint(*sources()), fingerprint(made), client) + made
+
+
+def compressed(content: bytes) -> int:
+    """Return how many bytes a server sends of this."""
+    return len(gzip.compress(content, 9, mtime=0))
+
+
+def _bundle(entry: str) -> bytes:
+    argv = ["node", "tests/js/bundle.mjs", f"src/taskbell/js/{entry}"]
+    return subprocess.run(argv, cwd=ROOT, check=True, capture_output=True).stdout
 
 
 if __name__ == "__main__":
