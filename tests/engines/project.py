@@ -17,6 +17,10 @@ app.conf.update(
     # As in the original request; also so that a task's whole prefetch does not die with one child.
     worker_prefetch_multiplier=1,
     timezone="Asia/Seoul",
+    beat_schedule={
+        "nobody's": {"task": "tests.engines.tasks.succeed", "schedule": 1.0},
+        "everyone's": {"task": "hidden.for_everyone", "schedule": 1.0, "args": ["ada"]},
+    },
 )
 if broker := os.environ.get("TASKBELL_TEST_BROKER"):
     app.conf.update(broker_url=f"{broker}/0", result_backend=f"{broker}/1")

@@ -7,9 +7,9 @@ import sys
 import time
 from typing import Any
 
-from celery import shared_task
+from celery import chain, shared_task
 from celery.exceptions import Ignore
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 from django.db import transaction
 
 import taskbell
@@ -34,6 +34,55 @@ def hidden() -> None:
 @shared_task
 def spawned() -> None:
     pass
+
+
+@shared_task(name="hidden.quiet")
+def quiet() -> None:
+    pass
+
+
+@shared_task(name="hidden.failure")
+def quiet_failure() -> None:
+    raise ValueError(SECRET)
+
+
+@shared_task(name="hidden.death")
+def quiet_death() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task(name="hidden.hand_on")
+def hand_on(id: str) -> None:
+    end.apply_async(task_id=id)
+
+
+@shared_task
+def hand_on_by_two(id: str) -> None:
+    """Reaches it through one that nobody is shown."""
+    hand_on.delay(id)
+
+
+@shared_task
+def end() -> None:
+    """What a view is after; other tasks only lead to it."""
+
+
+@shared_task(time_limit=1)
+def overrun() -> None:
+    time.sleep(60)
+
+
+@shared_task(bind=True)
+def replace_by_chain(self: Any) -> None:
+    raise self.replace(chain(spawned.si(), succeed.si()))
+
+
+@shared_task(name="hidden.for_everyone")
+def for_everyone(*names: str) -> None:
+    """As beat starts it: for nobody, and enqueues something for each."""
+    for user in User.objects.filter(username__in=names):
+        with taskbell.for_user(user):
+            labelled.delay()
 
 
 @shared_task

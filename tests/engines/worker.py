@@ -41,8 +41,10 @@ def use_broker(valkey: Valkey) -> str:
 class Worker:
     """`celery worker` and everything it starts."""
 
-    def __init__(self, project: Project, *, pool: Pool = "prefork", concurrency: int = 2) -> None:
-        options = ["--pool", pool, "--concurrency", str(concurrency), "--loglevel", "INFO"]
+    def __init__(
+        self, project: Project, *, pool: Pool = "prefork", concurrency: int = 2, queues: str = "celery"
+    ) -> None:
+        options = ["--queues", queues, "--pool", pool, "--concurrency", str(concurrency), "--loglevel", "INFO"]
         quick = ["--without-gossip", "--without-mingle"]
         self.process: Process = project.python(
             "-m", "celery", "-A", "tests.engines.project", "worker", *options, *quick

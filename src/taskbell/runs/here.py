@@ -17,6 +17,7 @@ from taskbell.models import MESSAGE_LENGTH
 from taskbell.runs.enqueue import send_with_transaction
 from taskbell.runs.send import send
 from taskbell.runs.states import Fact, Identity, Kind
+from taskbell.runs.writer import writer
 
 T = TypeVar("T")
 
@@ -95,9 +96,12 @@ def _shown_run() -> Here | None:
 
 
 def tell_queued(fact: Fact) -> None:
-    """Tell that something was enqueued: in the transaction that enqueues it, but never in a running task's."""
+    """Tell that something was enqueued: in the transaction that enqueues it, but never in a worker's."""
     here = current_run()
-    (here.tell if here is not None else send_with_transaction)(fact)
+    if here is not None:
+        here.tell(fact)
+    else:
+        (send_with_transaction if writer.worker is None else send)(fact)
 
 
 def progress(done: float, total: float | None = None, message: str | None = None) -> None:

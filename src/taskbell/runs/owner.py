@@ -13,6 +13,7 @@ from typing import Any, Final
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connections
 from django.http import HttpRequest
+from django.utils.functional import LazyObject, empty
 
 from taskbell.conf import current, resolve
 from taskbell.store.outbox import key_of
@@ -69,9 +70,30 @@ def owner_key(inherited: str | None = None) -> str | None:
     return _outside_loop(_key_of_request, request) if request is not None else None
 
 
+def known_owner_key(inherited: str | None = None) -> str | None:
+    """Return the same, or None where that would have to be looked up: no session is read, and no hook is called."""
+    named = _named.get()
+    if named is not _NOBODY or inherited is not None:
+        return owner_key(inherited)
+    request = _request.get()
+    return _key_if_loaded(request) if request is not None and not current().OWNER else None
+
+
+def _key_if_loaded(request: HttpRequest) -> str | None:
+    # Under ASGI `request.auser()` keeps the user beside `request.user`, which stays unloaded.
+    user = getattr(request, "_acached_user", None) or getattr(request, "user", None)
+    if isinstance(user, LazyObject) and user._wrapped is empty:
+        return None
+    return _key_if_signed_in(user)
+
+
 def _key_of_request(request: HttpRequest) -> str | None:
     hook = resolve(current().OWNER)
     user = hook(request) if hook else getattr(request, "user", None)
+    return _key_if_signed_in(user)
+
+
+def _key_if_signed_in(user: Any) -> str | None:
     return key_of(user) if user is not None and user.is_authenticated else None
 
 

@@ -6,11 +6,11 @@ leaves a task alone that waits for its time or for a free child, has pools raise
 
 from collections.abc import Sequence
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
 from celery import current_app
 
-from taskbell.runs.states import Identity, Run
+from taskbell.engines.celery import requests
+from taskbell.runs.states import Run
 
 STAMP: Final = "taskbell"
 COMMAND: Final = "taskbell_cancel"
@@ -46,9 +46,6 @@ def tell_workers(runs: Sequence[Run], workers: Sequence[str]) -> None:
 
 # The worker's main process
 
-# Tasks received and not yet done, while Celery keeps them.
-_requests: Final[WeakValueDictionary[str, Any]] = WeakValueDictionary()
-
 
 def listen() -> None:
     """Have this worker know the command."""
@@ -57,17 +54,12 @@ def listen() -> None:
     control_command(name=COMMAND, visible=False)(_cancel)
 
 
-def keep(identity: Identity, request: Any) -> None:
-    """Remember the request of a run, as long as Celery does."""
-    _requests[identity.run] = request
-
-
 def _cancel(state: Any, runs: Sequence[str], **kwargs: Any) -> dict[str, str]:
     """Refuse what comes with one of these stamps from now on, and stop what is here."""
     wanted = set(runs)
     _remember(runs)
     pool = state.consumer.pool
-    for request in list(_requests.values()):
+    for request in requests.kept():
         if wanted.intersection((request.stamps or {}).get(STAMP) or ()):
             _stop(request, pool)
     return {"ok": f"{len(wanted)} runs are cancelled"}

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from taskbell.engines.celery import cancel
+from taskbell.engines.celery import cancel, requests
 from taskbell.engines.celery.messages import attempt_of, identity_in, identity_of
 from taskbell.runs import header
 from taskbell.runs.failure import reference_for, told
@@ -28,8 +28,10 @@ def finish(**kwargs: Any) -> None:
 def received(request: Any, **kwargs: Any) -> None:
     """Hold a run from now on."""
     identity = identity_in((request.message.headers or {}).get(header.NAME), request.id)
-    if identity is not None and identity.is_told:
-        cancel.keep(identity, request)
+    if identity is None:
+        return
+    requests.keep(identity, request)
+    if identity.is_told:
         _worker.hold(identity, attempt=attempt_of(request.request_dict.get("retries")))
 
 

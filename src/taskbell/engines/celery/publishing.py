@@ -3,13 +3,14 @@
 import time
 from typing import Any, Final
 
+from taskbell.engines.celery import requests
 from taskbell.engines.celery.cancel import stamp
-from taskbell.engines.celery.messages import BUILT_IN, ENGINE, attempt_of, identity_in, seconds_of
+from taskbell.engines.celery.canvas import label_of, leads_to_shown
+from taskbell.engines.celery.messages import ENGINE, attempt_of, identity_in, seconds_of
 from taskbell.models import TASK_ID_LENGTH
 from taskbell.runs import header
 from taskbell.runs.here import Here, current_run, tell_queued
-from taskbell.runs.labels import label_for
-from taskbell.runs.owner import owner_key
+from taskbell.runs.owner import known_owner_key, owner_key
 from taskbell.runs.states import Fact, Identity
 
 # What the columns hold.
@@ -22,7 +23,7 @@ def before(sender: str, headers: dict[str, Any], **kwargs: Any) -> None:
     if not task_id:
         return
     preset = headers.pop(header.NAME, None)
-    identity = _identity_for(sender, task_id, preset, headers.get("group"))
+    identity = _identity_for(sender, task_id, preset, headers, kwargs.get("body"))
     if identity is not None:
         headers[header.NAME] = header.sign(identity)
     stamp(headers, identity.run if identity is not None and identity.is_shown else None)
@@ -46,30 +47,37 @@ def after(headers: dict[str, Any], **kwargs: Any) -> None:
     )
 
 
-def _identity_for(name: str, task_id: str, preset: Any, group: str | None) -> Identity | None:
+def _identity_for(name: str, task_id: str, preset: Any, headers: dict[str, Any], body: Any) -> Identity | None:
     here = current_run()
     if here is not None and here.identity.task_id == task_id:  # retry and replace keep the run
         here.republished = True
         return here.identity
-    return identity_in(preset, task_id) or _new_identity(name, task_id, group, here)
+    spawner = here.identity if here is not None else _failed(headers.get("parent_id"))
+    return identity_in(preset, task_id) or _new_identity(name, task_id, headers.get("group"), spawner, body)
+
+
+def _failed(task_id: str | None) -> Identity | None:
+    """Return the run whose errbacks a worker's main process publishes, because its child could not any more."""
+    return requests.identity_of(task_id) if task_id is not None else None
 
 
 def eager_identity(task: Any, task_id: str, outer: Here | None) -> Identity | None:
     """Return the run of an eager task, which was never published; whoever calls it is its owner."""
     if outer is not None and outer.identity.task_id == task_id:  # replace() runs inside what it replaces
         return outer.identity
-    identity = _new_identity(task.name, task_id, None, outer)
+    identity = _new_identity(task.name, task_id, None, outer.identity if outer is not None else None)
     if identity is not None:  # retry() copies the headers
         task.request.headers = {**(task.request.headers or {}), header.NAME: header.sign(identity)}
     return identity
 
 
-def _new_identity(name: str, task_id: str, group: str | None, here: Here | None) -> Identity | None:
-    label = _label_for(name) if len(task_id) <= TASK_ID_LENGTH else ""
-    # To ask for the owner may load a session and its user; not for a task that nobody is shown.
-    if not label and here is None:
-        return None
-    user_key = owner_key(here.identity.user_key if here is not None else None)
+def _new_identity(
+    name: str, task_id: str, group: str | None, spawner: Identity | None, body: Any = None
+) -> Identity | None:
+    label = label_of(name) if len(task_id) <= TASK_ID_LENGTH else ""
+    # To ask for the owner may load a session and its user; not for a task with which nobody is shown anything.
+    ask = owner_key if label or leads_to_shown(name, body) else known_owner_key
+    user_key = ask(spawner.user_key if spawner is not None else None)
     if user_key is None:
         return None
     return Identity(
@@ -79,13 +87,8 @@ def _new_identity(name: str, task_id: str, group: str | None, here: Here | None)
         name=name[:NAME_LENGTH],
         label=label[:NAME_LENGTH],
         user_key=user_key,
-        parent=here.identity.nearest if here is not None else None,
-        root=(here.identity.root or here.identity.run) if here is not None else None,
+        parent=spawner.nearest if spawner is not None else None,
+        root=(spawner.root or spawner.run) if spawner is not None else None,
         group=group,
         queued_at=time.time(),
     )
-
-
-def _label_for(name: str) -> str:
-    """Return the label of a task, "" for one that nobody is shown: Celery's own are plumbing."""
-    return "" if name.startswith(BUILT_IN) else label_for(name) or ""
