@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery import signals
+from celery import chain, chord, group, signals
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser, Group
 from django.db import DatabaseError, connection, transaction
@@ -239,6 +239,70 @@ class TestCost:
             respond(lambda request: tasks.hidden.delay(), SimpleLazyObject(NotAsked()))
         assert len(captured) == 0
         assert header.NAME not in sent[0]
+
+
+class TestCarrier:
+    """A task that nobody is shown, which hands its owner on."""
+
+    def header_of(self, view: Callable[[HttpRequest], Any], user: Any) -> header.Identity | None:
+        with published() as sent, CaptureQueriesContext(connection) as captured:
+            respond(view, user)
+        assert len(captured) == 0
+        assert waiting() == []
+        text = sent[0].get(header.NAME)
+        return header.read(text, sent[0]["id"]) if text is not None else None
+
+    def test_knows_a_user_that_the_view_has_looked_at(self, ada: Any) -> None:
+        user = SimpleLazyObject(lambda: ada)
+        assert user.is_authenticated
+        carrier = self.header_of(lambda request: tasks.quiet.delay(), user)
+        assert carrier is not None
+        assert (carrier.user_key, carrier.label) == (str(ada.pk), "")
+
+    def test_knows_who_is_named(self, ada: Any) -> None:
+        def view(request: HttpRequest) -> None:
+            with for_user(ada):
+                tasks.quiet.delay()
+
+        assert self.header_of(view, SimpleLazyObject(NotAsked())) is not None
+
+    def test_calls_no_hook(self, ada: Any, settings: Any) -> None:
+        settings.TASKBELL = settings.TASKBELL | {"OWNER": NotAsked()}
+        assert self.header_of(lambda request: tasks.quiet.delay(), ada) is None
+
+    @pytest.mark.parametrize("user", [AnonymousUser(), None])
+    def test_is_none_where_nobody_is_signed_in(self, user: Any) -> None:
+        assert self.header_of(lambda request: tasks.quiet.delay(), user) is None
+
+    @pytest.mark.parametrize("follower", [tasks.succeed, tasks.quiet])
+    @pytest.mark.parametrize(
+        "canvas",
+        [
+            lambda follower: chain(tasks.quiet.si(), follower),
+            lambda follower: chain(tasks.quiet.si(), tasks.quiet.si(), group(tasks.quiet.si(), follower)),
+            lambda follower: tasks.quiet.si().set(
+                link=chord([tasks.quiet.si()] * 2, chain(tasks.quiet.si(), follower))
+            ),
+            lambda follower: tasks.quiet.si().set(link=follower),
+            lambda follower: tasks.quiet.si().on_error(follower),
+            lambda follower: tasks.quiet.si().set(link=tasks.quiet.si().on_error(follower)),
+        ],
+        ids=["chain", "group", "chord", "link", "errback", "errback of a link"],
+    )
+    def test_asks_for_the_user_only_on_the_way_to_what_is_shown(self, ada: Any, canvas: Any, follower: Any) -> None:
+        asked = []
+        user = SimpleLazyObject(lambda: asked.append(ada) or ada)
+        carrier = self.header_of(lambda request: canvas(follower.si()).delay(), user)
+        assert (carrier is not None) == bool(asked) == (follower is tasks.succeed)
+
+    def test_is_not_led_by_what_a_task_is_given(self) -> None:
+        """An argument that looks like a signature is none."""
+        given = {"task": "tests.engines.tasks.succeed", "kwargs": {}, "options": {}}
+
+        def view(request: HttpRequest) -> None:
+            app.send_task("hidden.quiet", (given,), {"x": [given]}, link=tasks.quiet.si(given, x=[given]))
+
+        assert self.header_of(view, SimpleLazyObject(NotAsked())) is None
 
 
 class TestMessage:
