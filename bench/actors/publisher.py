@@ -9,7 +9,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import django
@@ -29,11 +29,15 @@ def main() -> None:
     parser.add_argument("--rate", type=float)
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--pad", type=int, default=PAD_CHARACTERS)
+    parser.add_argument("--together", type=int, default=1, help="so many events in each transaction")
+    parser.add_argument("--channels", type=int, default=1, help="each to CHANNEL-0, CHANNEL-1 and so on")
     options = parser.parse_args()
     django.setup()
     connection.ensure_connection()
     times: Times = []
-    send = sender(options.channel, "x" * options.pad, times)
+    several = [f"{options.channel}-{number}" for number in range(options.channels)]
+    channels = several if options.channels > 1 else [options.channel]
+    send = sender(channels * options.together, "x" * options.pad, times)
     say_ready()
     if options.rate:
         for due in paced(options.rate, options.count):
@@ -47,16 +51,20 @@ def main() -> None:
     json.dump(times, sys.stdout)
 
 
-def sender(channel: str, pad: str, times: Times) -> Callable[[], None]:
-    """Return what publishes one event in a transaction of its own and notes both moments."""
-    from taskbell import publish
+def sender(channels: Sequence[str], pad: str, times: Times) -> Callable[[], None]:
+    """Return what publishes to each of these channels in a transaction of its own and notes both moments."""
+    from taskbell import publish_many
 
     def send() -> None:
         with transaction.atomic():
             before = time.monotonic_ns()
             # Registered first, so it runs first: the moment at which COMMIT came back.
             transaction.on_commit(lambda: times.append((before, time.monotonic_ns())))
-            publish(channel, "message", {"stamp": f"t={before}", "pad": pad})
+            # Each event is known by its stamp, so no two are alike.
+            publish_many(
+                (channel, "message", {"stamp": f"t={before + number}", "pad": pad})
+                for number, channel in enumerate(channels)
+            )
 
     return send
 

@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <getopt.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -29,14 +30,23 @@ enum {
     TURN_MS = 50,
     ADDRESSES_PER_BLOCK = 250, /* 127.0.1.1 to 127.0.1.250, then 127.0.2.1 and so on */
     MOST_BLOCKS = 254,
+    BAD_RECEIVE_BUFFER = 4096, /* so that a bad reader is full soon, as on a slow line */
+    TRICKLE_BYTES = 1024,
+    TRICKLE_MS = 250,
     LEAST_STAMP_DIGITS = 10, /* a shorter `t=` is somebody's text */
     MOST_STAMP_DIGITS = 19,
 };
 
+/* What a reader does once its response head has come. */
+enum reader { GOOD, STOPPED, TRICKLING, VANISHED };
+static const char *const reader_names[] = {"good", "stopped", "trickling", "vanished"};
+
 static struct {
+    enum reader reader;
     const char *host;
     int port;
     const char *path;
+    long paths;
     long streams;
     double seconds;
     long events;
@@ -49,6 +59,7 @@ static struct {
 } asked = {
     .host = "127.0.0.1",
     .path = "/events/public:bench/",
+    .paths = 1,
     .streams = 100,
     .seconds = 10,
     .in_flight = 256,
@@ -301,6 +312,19 @@ static void take_body(struct stream *s, const char *p, size_t length, uint64_t a
     (s->chunked ? scan_chunks : scan)(s, p, p + length, at);
 }
 
+/* A stopped or trickling reader is no longer told of bytes, only of the connection's end. One that vanished has a filter
+ * that drops every packet before TCP sees it: nothing is acknowledged and nothing refused, as behind a cut cable. */
+static void turn_bad(struct stream *s)
+{
+    struct epoll_event interest = {.events = 0, .data.ptr = s};
+    if (epoll_ctl(poller, EPOLL_CTL_MOD, s->fd, &interest) < 0)
+        die("epoll_ctl: %s", strerror(errno));
+    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+    struct sock_fprog filter = {.len = 1, .filter = &drop};
+    if (asked.reader == VANISHED && setsockopt(s->fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) < 0)
+        die("SO_ATTACH_FILTER: %s", strerror(errno));
+}
+
 static void take_head(struct stream *s, const char *p, size_t length, uint64_t at)
 {
     size_t before = s->head_length, room = HEAD_BYTES - 1 - before;
@@ -327,12 +351,14 @@ static void take_head(struct stream *s, const char *p, size_t length, uint64_t a
     run.opened++;
     add_latency(&run.handshake, at - s->began);
     take_body(s, p + used, length - used, at);
+    if (asked.reader != GOOD)
+        turn_bad(s);
 }
 
-static void take(struct stream *s)
+static void take(struct stream *s, size_t most)
 {
     static char buffer[READ_BYTES];
-    ssize_t length = read(s->fd, buffer, sizeof buffer);
+    ssize_t length = read(s->fd, buffer, most);
     if (length < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (length <= 0) {
@@ -375,11 +401,21 @@ static void read_cookies(const char *name)
         die("%s holds no cookie; write one Cookie header value a line", name);
 }
 
+static const char *path_of(long index)
+{
+    static char path[REQUEST_BYTES];
+    const char *mark = strstr(asked.path, "%d");
+    if (!mark)
+        return asked.path;
+    snprintf(path, sizeof path, "%.*s%ld%s", (int)(mark - asked.path), asked.path, index % asked.paths, mark + 2);
+    return path;
+}
+
 static size_t write_request(char *request, long index)
 {
     const char *cookie = cookies.count ? cookies.lines[index % cookies.count] : NULL;
     int length = snprintf(request, REQUEST_BYTES,
-                          "GET %s HTTP/1.1\r\nHost: %s:%d\r\nAccept: text/event-stream\r\n%s%s%s%s%s%s\r\n", asked.path,
+                          "GET %s HTTP/1.1\r\nHost: %s:%d\r\nAccept: text/event-stream\r\n%s%s%s%s%s%s\r\n", path_of(index),
                           asked.host, asked.port, cookie ? "Cookie: " : "", cookie ? cookie : "", cookie ? "\r\n" : "",
                           asked.last_event_id ? "Last-Event-ID: " : "", asked.last_event_id ? asked.last_event_id : "",
                           asked.last_event_id ? "\r\n" : "");
@@ -428,6 +464,8 @@ static void begin_stream(struct stream *s, const struct sockaddr_in *server)
         return;
     }
     setsockopt(s->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    if (asked.reader != GOOD)
+        setsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &(int){BAD_RECEIVE_BUFFER}, sizeof(int));
     struct epoll_event interest = {.events = EPOLLOUT, .data.ptr = s};
     if (bind(s->fd, (const struct sockaddr *)&source, sizeof source) < 0 ||
         (connect(s->fd, (const struct sockaddr *)server, sizeof *server) < 0 && errno != EINPROGRESS) ||
@@ -436,6 +474,18 @@ static void begin_stream(struct stream *s, const struct sockaddr_in *server)
 }
 
 /* ---- the run ---- */
+
+static void trickle(void)
+{
+    static uint64_t next;
+    uint64_t now = now_ns();
+    if (now < next)
+        return;
+    next = now + TRICKLE_MS * 1000000ull;
+    for (long i = 0; i < run.begun; i++)
+        if (run.all[i].phase == BODY)
+            take(&run.all[i], TRICKLE_BYTES);
+}
 
 static void turn(int timeout_ms)
 {
@@ -448,8 +498,10 @@ static void turn(int timeout_ms)
         if (s->phase == CONNECTING)
             send_request(s);
         else if (s->phase != OVER)
-            take(s);
+            take(s, READ_BYTES);
     }
+    if (asked.reader == TRICKLING)
+        trickle();
 }
 
 static void open_streams(const struct sockaddr_in *server)
@@ -573,6 +625,7 @@ static const char usage[] =
     "streams --port P --streams N [options]\n"
     "  --host ADDRESS          the server (127.0.0.1)\n"
     "  --path PATH             what to open (/events/public:bench/)\n"
+    "  --paths N               put a number below N for `%d` in PATH; stream i has i modulo N\n"
     "  --seconds S             listen this long after the last handshake (10)\n"
     "  --events K              stop as soon as K events reached every open stream\n"
     "  --in-flight N           handshakes under way at once (256)\n"
@@ -580,6 +633,7 @@ static const char usage[] =
     "  --connect-seconds S     give up handshakes after this long (120)\n"
     "  --cookies FILE          one Cookie header value a line; stream i sends line i, round and round\n"
     "  --last-event-id CURSOR  resume here\n"
+    "  --reader KIND           good, or, after the response head: stopped, trickling (4 KB a second), vanished\n"
     "  --each                  list every event: stamp, first and last delivery on the monotonic clock, streams\n";
 
 static double seconds_of(const char *option, const char *text)
@@ -591,13 +645,22 @@ static double seconds_of(const char *option, const char *text)
     return value;
 }
 
+static enum reader reader_of(const char *text)
+{
+    for (enum reader kind = GOOD; kind <= VANISHED; kind++)
+        if (strcmp(text, reader_names[kind]) == 0)
+            return kind;
+    die("--reader takes good, stopped, trickling or vanished, not \"%s\"", text);
+}
+
 static void read_command_line(int count, char **words)
 {
-    enum { HOST = 1, PORT, PATH, STREAMS, SECONDS, EVENTS, IN_FLIGHT, PER_ADDRESS, CONNECT, COOKIES, LAST_ID, EACH, HELP };
+    enum { HOST = 1, PORT, PATH, PATHS, STREAMS, SECONDS, EVENTS, IN_FLIGHT, PER_ADDRESS, CONNECT, COOKIES, LAST_ID, READER, EACH, HELP };
     static const struct option options[] = {
         {"host", required_argument, 0, HOST},
         {"port", required_argument, 0, PORT},
         {"path", required_argument, 0, PATH},
+        {"paths", required_argument, 0, PATHS},
         {"streams", required_argument, 0, STREAMS},
         {"seconds", required_argument, 0, SECONDS},
         {"events", required_argument, 0, EVENTS},
@@ -606,6 +669,7 @@ static void read_command_line(int count, char **words)
         {"connect-seconds", required_argument, 0, CONNECT},
         {"cookies", required_argument, 0, COOKIES},
         {"last-event-id", required_argument, 0, LAST_ID},
+        {"reader", required_argument, 0, READER},
         {"each", no_argument, 0, EACH},
         {"help", no_argument, 0, HELP},
         {0},
@@ -615,6 +679,7 @@ static void read_command_line(int count, char **words)
         case HOST: asked.host = optarg; break;
         case PORT: asked.port = (int)number("--port", optarg, 1, 65535); break;
         case PATH: asked.path = optarg; break;
+        case PATHS: asked.paths = number("--paths", optarg, 1, MOST_STREAMS); break;
         case STREAMS: asked.streams = number("--streams", optarg, 1, MOST_STREAMS); break;
         case SECONDS: asked.seconds = seconds_of("--seconds", optarg); break;
         case EVENTS: asked.events = number("--events", optarg, 1, 1000000000); break;
@@ -623,6 +688,7 @@ static void read_command_line(int count, char **words)
         case CONNECT: asked.connect_seconds = seconds_of("--connect-seconds", optarg); break;
         case COOKIES: asked.cookies = optarg; break;
         case LAST_ID: asked.last_event_id = optarg; break;
+        case READER: asked.reader = reader_of(optarg); break;
         case EACH: asked.each = true; break;
         case HELP: fputs(usage, stdout); exit(0);
         default: fputs(usage, stderr); exit(1);

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +15,20 @@ from typing import Any, Final
 
 import psutil
 
-from bench.measure import fanout, handshakes, idle, latency, tasks, tick, writer
+from bench.measure import (
+    churn,
+    fanout,
+    flood,
+    growth,
+    handshakes,
+    idle,
+    latency,
+    readers,
+    servers,
+    tasks,
+    tick,
+    writer,
+)
 from bench.rig.build import BENCH
 from bench.rig.check import check_load_tool
 from bench.rig.databases import ENGINES, Databases
@@ -24,10 +38,15 @@ from bench.rig.plan import QUICK, Plan
 from bench.rig.processes import Failed
 
 MEASURES: Final[dict[str, ModuleType]] = {
-    "idle": idle,
-    "handshakes": handshakes,
     "fanout": fanout,
+    "flood": flood,
+    "growth": growth,
     "latency": latency,
+    "idle": idle,
+    "churn": churn,
+    "handshakes": handshakes,
+    "readers": readers,
+    "servers": servers,
     "tick": tick,
     "writer": writer,
     "tasks": tasks,
@@ -41,10 +60,17 @@ def main(words: Sequence[str] | None = None) -> int:
     plan = plan_of(options)
     # So that everything started is stopped when a terminal, make or CI ends us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    raise_open_files()
     done, failed = measure_all(options.only or list(MEASURES), plan)
     if done and options.output:
         keep(done, options.output)
     return 1 if failed else 0
+
+
+def raise_open_files() -> None:
+    """Raise the soft limit of open files to the hard one, for every process that we start: every stream is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def read_command_line(words: Sequence[str] | None) -> argparse.Namespace:
@@ -55,7 +81,7 @@ def read_command_line(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="where the figures go (bench/results.json, --quick: nowhere)")
     for field in fields(Plan):
         if field.name != "databases":
-            parser.add_argument(f"--{field.name}", type=float if field.name == "seconds" else positive)
+            parser.add_argument(f"--{field.name}", type=float if "seconds" in field.name else positive)
     options = parser.parse_args(words)
     if options.output is None and not options.quick:
         options.output = RESULTS

@@ -28,12 +28,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Gateway(Process):
-    """`taskbell serve` on a database, as a project runs it."""
+SERVE: Final = ("django", "taskbell", "serve", "--port", "PORT")
 
-    def __init__(self, database: Database) -> None:
+
+class Gateway(Process):
+    """A gateway on a database: `taskbell serve`, or a project under the server that `words` start."""
+
+    def __init__(self, database: Database, words: Sequence[str] = SERVE) -> None:
         self.port = free_port()
-        command = django_command("django", "taskbell", "serve", "--port", self.port)
+        command = django_command(*(word.replace("PORT", str(self.port)) for word in words))
         super().__init__("gateway", command, core=SERVER_CORE, env=DJANGO | database.env)
         try:
             self._await_stream()
@@ -86,6 +89,13 @@ def handshakes(port: int, count: int, path: str, *options: str | int) -> dict[st
         streams.await_all()
         result: dict[str, Any] = streams.result(30)
         return result
+
+
+def poster(port: int, path: str, body: str) -> Process:
+    """Start what posts one event to a peer for each line, on the load tool's core."""
+    process = actor("poster", port, path, body, core=LOAD_CORE, env={})
+    process.await_ready(30)
+    return process
 
 
 def publisher(database: Database, *words: str | int) -> Process:
