@@ -30,8 +30,8 @@ enum {
     TURN_MS = 50,
     ADDRESSES_PER_BLOCK = 250, /* 127.0.1.1 to 127.0.1.250, then 127.0.2.1 and so on */
     MOST_BLOCKS = 254,
-    BAD_RECEIVE_BUFFER = 4096, /* so that a bad reader is full soon, as on a slow line */
-    TRICKLE_BYTES = 1024,
+    BAD_RECEIVE_BUFFER = 16384, /* so that a bad reader is full soon, as on a slow line */
+    TRICKLE_BYTES = 2048,
     TRICKLE_MS = 250,
     LEAST_STAMP_DIGITS = 10, /* a shorter `t=` is somebody's text */
     MOST_STAMP_DIGITS = 19,
@@ -633,7 +633,7 @@ static const char usage[] =
     "  --connect-seconds S     give up handshakes after this long (120)\n"
     "  --cookies FILE          one Cookie header value a line; stream i sends line i, round and round\n"
     "  --last-event-id CURSOR  resume here\n"
-    "  --reader KIND           good, or, after the response head: stopped, trickling (4 KB a second), vanished\n"
+    "  --reader KIND           good, or, after the response head: stopped, trickling (8 KB a second), vanished\n"
     "  --each                  list every event: stamp, first and last delivery on the monotonic clock, streams\n";
 
 static double seconds_of(const char *option, const char *text)

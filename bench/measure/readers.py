@@ -14,15 +14,15 @@ from bench.rig.servers import PUBLIC, Gateway, Streams, publisher
 STOPPED, TRICKLING, VANISHED = "stopped", "trickling", "vanished"
 PAD: Final = 1_000
 # More than the buffers of a reader that takes nothing hold: when the timed events begin, the bad ones are full.
-FILLING: Final = 80
+FILLING: Final = 120
 FILLING_PAUSE_S: Final = 0.03
 # STALLED and TCP_USER_TIMEOUT are 30 s each, from the last byte that left: the timed events last longer.
 TIMED: Final = 100
 PAUSE_S: Final = 0.25
-# A trickling reader takes 4 KB a second.
+# A trickling reader takes 8 KB a second.
 TRICKLE_S: Final = 180.0
 # Other descriptors than streams, which may come and go.
-SPARE: Final = 20
+SPARE: Final = 5
 SETTLE_S: Final = 3.0
 
 

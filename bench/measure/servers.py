@@ -49,7 +49,9 @@ def measure(plan: Plan, databases: Databases) -> list[Figure]:
         }
     return [
         *(
-            Figure(name=f"{side.title}, memory for each of {plan.served:,} streams", unit="KiB", samples=[side.kilobytes])
+            Figure(
+                name=f"{side.title}, memory for each of {plan.served:,} streams", unit="KiB", samples=[side.kilobytes]
+            )
             for side in sides
         ),
         *(

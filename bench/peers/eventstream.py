@@ -44,6 +44,8 @@ def installed() -> Path:
             for step in steps:
                 subprocess.run(step, check=True, timeout=INSTALL_S, capture_output=True)
         except (subprocess.SubprocessError, OSError) as error:
-            raise Missing(f"pip install {PACKAGES[0]} failed ({error.__class__.__name__}): is there a network?") from error
+            raise Missing(
+                f"pip install {PACKAGES[0]} failed ({error.__class__.__name__}): is there a network?"
+            ) from error
         done.touch()
     return python

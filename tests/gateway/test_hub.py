@@ -315,7 +315,7 @@ def test_nothing_is_kept_of_streams_that_left() -> None:
     scene.settle()
     for stream in streams:
         scene.hub.left(stream)
-    assert (scene.hub.streams, scene.hub.behind, len(scene.hub.audience)) == (set(), {}, 0)
+    assert (scene.hub.streams, scene.hub.behind, len(scene.hub.audience)) == (set(), set(), 0)
     assert scene.gone == streams
 
 

@@ -43,7 +43,7 @@ class Hub:
         self.position: Cursor | None = None
         self.audience = Audience()
         self.streams: set[Stream] = set()
-        self.behind: dict[Stream, tuple[int, float]] = {}
+        self.behind: set[Stream] = set()
         self.delivered = 0
         self.pending: deque[Sequence[Frame] | Rewritten] = deque()
         # Nothing is under way or waits for its turn; the pump's thread waits for it.
@@ -171,7 +171,7 @@ class Hub:
         if stream in self.streams:
             count("streams_closed_total")
         self.streams.discard(stream)
-        self.behind.pop(stream, None)
+        self.behind.discard(stream)
         self.audience.remove(stream)
         self.on_leave(stream)
 
@@ -265,11 +265,11 @@ class Hub:
 
     def _fall_behind(self, stream: Stream, place: int) -> None:
         stream.place = place
-        self.behind[stream] = (stream.unsent(), asyncio.get_running_loop().time())
+        self.behind.add(stream)
 
     def _go_live(self, stream: Stream) -> None:
         stream.place = LIVE
-        self.behind.pop(stream, None)
+        self.behind.discard(stream)
 
     def _pull(self, stream: Stream) -> None:
         frames = self.window.after(stream.place, stream.channels)

@@ -9,6 +9,7 @@ from taskbell import faults
 from taskbell.conf import current
 from taskbell.counts import count
 from taskbell.gateway.hub import Hub
+from taskbell.gateway.stalled import Watch
 from taskbell.gateway.wire import Stream
 
 # Pings are dealt into seconds; the longest period (45 s and a fifth) fits.
@@ -22,6 +23,7 @@ class Life:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self._slots: deque[list[Stream]] = deque([] for _ in range(SLOTS))
+        self._watch = Watch(hub)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -49,7 +51,7 @@ class Life:
             for stream in due:
                 if not stream.closed:
                     self._visit(stream)
-            self._cut_stalled()
+            self._watch.look(asyncio.get_running_loop().time())
 
     def _visit(self, stream: Stream) -> None:
         try:
@@ -64,13 +66,3 @@ class Life:
             stream.abort()
             return
         self.enter(stream)
-
-    def _cut_stalled(self) -> None:
-        now, patience = asyncio.get_running_loop().time(), current().STALLED
-        for stream, (unsent, since) in list(self.hub.behind.items()):
-            left = stream.unsent()
-            if left != unsent:
-                self.hub.behind[stream] = (left, now)
-            elif left and now - since >= patience:
-                count("streams_cut_total", "stalled")
-                stream.abort()

@@ -22,16 +22,32 @@ def borrow(transport: asyncio.Transport) -> socket.socket:
 
 def tune(borrowed: socket.socket) -> None:
     """Bound what the kernel keeps for one reader, and how long it waits for a vanished one."""
-    if borrowed.family not in (socket.AF_INET, socket.AF_INET6):
+    if not _is_tcp(borrowed):
         return
     borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+    bound_silence(borrowed, USER_TIMEOUT_MS)
+
+
+def bound_silence(borrowed: socket.socket, milliseconds: int) -> None:
+    """Have the kernel cut a peer that acknowledges nothing for so long; 0: after its own quarter of an hour."""
+    if hasattr(socket, "TCP_USER_TIMEOUT") and _is_tcp(borrowed):
+        borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+
+def forget_at_close(borrowed: socket.socket) -> None:
+    """Have the kernel drop what was not taken when the socket is closed, instead of offering it for minutes."""
+    if _is_tcp(borrowed):
+        borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def unsent_in_kernel(borrowed: socket.socket) -> int:
     """Return the bytes that the kernel holds for the reader; 0 where that cannot be asked."""
-    if borrowed.fileno() < 0 or borrowed.family not in (socket.AF_INET, socket.AF_INET6):
+    if not _is_tcp(borrowed):
         return 0
     return int(struct.unpack("i", fcntl.ioctl(borrowed, termios.TIOCOUTQ, b"\0\0\0\0"))[0])
+
+
+def _is_tcp(borrowed: socket.socket) -> bool:
+    """Return False for a Unix socket, and for one that was given back."""
+    return borrowed.fileno() >= 0 and borrowed.family in (socket.AF_INET, socket.AF_INET6)

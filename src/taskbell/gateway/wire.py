@@ -9,7 +9,7 @@ import socket
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from taskbell.gateway.sockets import borrow, tune, unsent_in_kernel
+from taskbell.gateway.sockets import USER_TIMEOUT_MS, borrow, bound_silence, forget_at_close, tune, unsent_in_kernel
 from taskbell.ground.cursor import Cursor
 from taskbell.ground.sse import ResetReason
 
@@ -73,6 +73,9 @@ class Stream:
         """Return the bytes that the reader has not taken, as far as can be seen; falling means progress."""
         return self.buffered()
 
+    def let_kernel_cut(self, yes: bool) -> None:
+        """Have the kernel cut a reader that acknowledges nothing, where it can, or leave that to us."""
+
 
 class DetachedStream(Stream, asyncio.Protocol):
     """A stream that is the transport's protocol itself: a socket, this object, and nothing else."""
@@ -116,6 +119,7 @@ class DetachedStream(Stream, asyncio.Protocol):
 
     def abort(self) -> None:
         self.closed = True
+        forget_at_close(self._socket)
         self.transport.abort()
 
     def buffered(self) -> int:
@@ -123,6 +127,9 @@ class DetachedStream(Stream, asyncio.Protocol):
 
     def unsent(self) -> int:
         return self.buffered() + unsent_in_kernel(self._socket)
+
+    def let_kernel_cut(self, yes: bool) -> None:
+        bound_silence(self._socket, USER_TIMEOUT_MS if yes else 0)
 
     def data_received(self, data: bytes) -> None:
         self.abort()  # one request, then the stream: more bytes are smuggling or a mistake
