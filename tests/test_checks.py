@@ -13,7 +13,8 @@ from django.db import connections
 from django.test import override_settings
 
 from taskbell import conf
-from taskbell.checks import FILES_BESIDE_STREAMS, KINDS, MAY_BE_ZERO, TAG
+from taskbell.checks import KINDS, MAY_BE_ZERO, TAG
+from taskbell.gateway.files import BESIDE_STREAMS
 from tests.servers.project import Project, environment
 
 # This module is also a URLconf without streams.
@@ -247,17 +248,17 @@ def test_w007_too_few_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     limit(monkeypatch, 1024)
     message = found(deploy=True)["taskbell.W007"]
     assert "1,024 files" in message.msg
-    assert f"LimitNOFILE={20_000 + FILES_BESIDE_STREAMS}" in (message.hint or "")
+    assert f"LimitNOFILE={20_000 + BESIDE_STREAMS}" in (message.hint or "")
     assert "taskbell.W007" not in found()
 
 
-@pytest.mark.parametrize("hard", [20_000 + FILES_BESIDE_STREAMS, resource.RLIM_INFINITY])
+@pytest.mark.parametrize("hard", [20_000 + BESIDE_STREAMS, resource.RLIM_INFINITY])
 def test_w007_is_silent_with_enough(monkeypatch: pytest.MonkeyPatch, hard: int) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (hard, hard))
     assert "taskbell.W007" not in found(deploy=True)
 
 
-@override_settings(TASKBELL={"STREAMS_PER_PROCESS": 1024 - FILES_BESIDE_STREAMS})
+@override_settings(TASKBELL={"STREAMS_PER_PROCESS": 1024 - BESIDE_STREAMS})
 def test_w007_counts_the_streams_that_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     limit(monkeypatch, 1024)
     assert "taskbell.W007" not in found(deploy=True)

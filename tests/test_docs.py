@@ -26,8 +26,9 @@ import taskbell
 from docs.generate import renewed
 from taskbell import conf, exceptions
 from taskbell.api import DEFAULT_LIMIT
-from taskbell.checks import FILES_BESIDE_STREAMS, TAG
+from taskbell.checks import TAG
 from taskbell.gateway import request
+from taskbell.gateway.files import BESIDE_STREAMS
 from taskbell.ground import cursor, events, sse
 from taskbell.management.commands.taskbell import VERBS, Command
 from taskbell.models import MESSAGE_LENGTH
@@ -355,7 +356,7 @@ def test_the_unit_fits_the_settings() -> None:
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read_string(example.text)
     service = unit["Service"]
-    files = conf.DEFAULTS["STREAMS_PER_PROCESS"] + FILES_BESIDE_STREAMS
+    files = conf.DEFAULTS["STREAMS_PER_PROCESS"] + BESIDE_STREAMS
     assert int(service["LimitNOFILE"]) == files
     assert int(service["TimeoutStopSec"]) > conf.DEFAULTS["DRAIN"]
     assert f"LimitNOFILE={files}" in (ROOT / "README.md").read_text()

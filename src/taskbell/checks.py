@@ -24,8 +24,6 @@ TAG: Final = "taskbell"
 PING_SECONDS: Final = range(5, 46)
 # None of these at all is a choice; of everything else it would be a loop without a pause, or a door that is shut.
 MAY_BE_ZERO: Final = frozenset({"DRAIN", "REPLAY_LIMIT", "WINDOW_BYTES"})
-# What a gateway opens beside its streams: the database, wakeups, the listening socket, connections that come and go.
-FILES_BESIDE_STREAMS: Final = 500
 # What SQLite's transactions may begin with. Both take the write lock at once.
 LOCKING_MODES: Final = frozenset({"IMMEDIATE", "EXCLUSIVE"})
 
@@ -92,8 +90,10 @@ def check_settings(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
 @register(TAG, Tags.compatibility, deploy=True)
 def check_open_files(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     """W007: every stream is an open file, and `serve` cannot raise the hard limit."""
+    from taskbell.gateway.files import BESIDE_STREAMS
+
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = _streams_per_process() + FILES_BESIDE_STREAMS
+    needed = _streams_per_process() + BESIDE_STREAMS
     if hard == resource.RLIM_INFINITY or hard >= needed:
         return []
     return [

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from taskbell.checks import FILES_BESIDE_STREAMS
 from taskbell.conf import DEFAULTS
+from taskbell.gateway.files import BESIDE_STREAMS
 from tests.conftest import missing
 from tests.deploy.diffs import changed, diffs, move
 from tests.deploy.site import BEFORE, DEPLOY, Site, Unit
@@ -88,7 +88,7 @@ def complaints(text: str, unit: Path) -> list[str]:
 
 def test_the_units_fit_the_settings() -> None:
     gateway, worker = (Unit((DEPLOY / f"{name}.service").read_text()).service for name in ("taskbell", "worker"))
-    assert int(gateway["LimitNOFILE"]) == DEFAULTS["STREAMS_PER_PROCESS"] + FILES_BESIDE_STREAMS
+    assert int(gateway["LimitNOFILE"]) == DEFAULTS["STREAMS_PER_PROCESS"] + BESIDE_STREAMS
     assert int(gateway["TimeoutStopSec"]) > DEFAULTS["DRAIN"]
     [limit] = re.findall(r"CELERY_TASK_TIME_LIMIT = (\d+) \* 60", (BEFORE / "mysite" / "settings.py").read_text())
     assert int(worker["TimeoutStopSec"]) > int(limit) * 60

@@ -32,7 +32,7 @@ def failed(out: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def _no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     """What this machine allows is no business of these tests, and none waits for a gateway that is not there."""
-    monkeypatch.setattr("taskbell.checks.FILES_BESIDE_STREAMS", -20_000)
+    monkeypatch.setattr("taskbell.gateway.files.BESIDE_STREAMS", -20_000)
     monkeypatch.setattr(hops, "POLLS_TO_WAIT", 0.2)
 
 

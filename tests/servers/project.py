@@ -31,7 +31,8 @@ def environment(address: str, **taskbell: Any) -> dict[str, str]:
     return inherited | {
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "TASKBELL_TEST_DATABASE": address,
-        "TASKBELL_JSON": json.dumps(taskbell),
+        # This machine may allow fewer open files than a gateway of the default size needs, and `serve` would say so.
+        "TASKBELL_JSON": json.dumps({"STREAMS_PER_PROCESS": 3_000} | taskbell),
         "PYTHONPATH": os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)]),
         "PYTHONUNBUFFERED": "1",
     }

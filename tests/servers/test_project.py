@@ -46,7 +46,7 @@ def test_settings_reach_the_processes(project: Callable[[str], Project]) -> None
     one.configure(PING=5)
     one.configure(POLL=2)
     show = one.run("shell", "--verbosity=0", "-c", "from django.conf import settings; print(settings.TASKBELL)")
-    assert show.stdout == "{'PING': 5, 'POLL': 2}\n"
+    assert show.stdout == "{'STREAMS_PER_PROCESS': 3000, 'PING': 5, 'POLL': 2}\n"
 
 
 def test_a_started_process_ends_with_its_project(project: Callable[[str], Project]) -> None:

@@ -16,6 +16,7 @@ from taskbell import faults
 from taskbell.conf import current
 from taskbell.counts import count
 from taskbell.gateway.control import Control, Newest
+from taskbell.gateway.files import tell_of_crowd
 from taskbell.gateway.hub import Hub
 from taskbell.gateway.life import Life
 from taskbell.gateway.limits import Limits
@@ -82,6 +83,7 @@ class Gateway:
             threading.Thread(
                 target=self._repeat, args=[background], name=f"taskbell-{background.name}", daemon=True
             ).start()
+        tell_of_crowd(loop)
         self._listen_for_end(loop)
         logger.info("The gateway has started.", extra={"wakeup": kind(self.alias)})
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from taskbell.conf import current
+from taskbell.gateway.files import most_streams
 from taskbell.gateway.hub import Hub
 from taskbell.gateway.request import Rejected
 from taskbell.gateway.wire import Stream
@@ -32,7 +33,7 @@ class Limits:
     @contextmanager
     def seat(self, address: str) -> Iterator[Seat]:
         """Take a place or refuse with 503."""
-        if self.total >= current().STREAMS_PER_PROCESS:
+        if self.total >= most_streams():
             raise Rejected(503, "Too many streams in this process.")
         if address and self._addresses[address] >= current().STREAMS_PER_ADDRESS:
             raise Rejected(503, "Too many streams from this address.")

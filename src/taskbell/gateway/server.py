@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from taskbell.conf import current
 from taskbell.counts import count
 from taskbell.gateway.answer import refusal
+from taskbell.gateway.files import is_crowded
 from taskbell.gateway.head import stands_alone
 from taskbell.gateway.wire import DETACH, DetachedStream, Headers
 
@@ -36,7 +37,10 @@ class StreamProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._await_head()
+        if is_crowded(transport.get_extra_info("socket").fileno()):
+            self._refuse_head(503, "Too many connections to this process.")
+        else:
+            self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_complete()

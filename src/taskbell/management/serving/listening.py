@@ -6,8 +6,8 @@ from typing import Final
 
 from django.core.management.base import CommandError
 
-# The kernel's own limit (net.core.somaxconn) is usually 4096: a storm of returning browsers waits there.
-BACKLOG: Final = 4096
+from taskbell.gateway.files import most_waiting
+
 LAST_PORT: Final = 65_535
 
 
@@ -24,7 +24,7 @@ def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     dual = host == "::" and socket.has_dualstack_ipv6()
     try:
         return socket.create_server(
-            (host, port), family=family(host), backlog=BACKLOG, dualstack_ipv6=dual, reuse_port=shared
+            (host, port), family=family(host), backlog=most_waiting(), dualstack_ipv6=dual, reuse_port=shared
         )
     except OSError as error:
         raise CommandError(refusal(host, port, error)) from error

@@ -13,6 +13,7 @@ from django.core.management.base import CommandError
 from taskbell.checks import uvicorn_trouble
 from taskbell.conf import current
 from taskbell.gateway.asgi import Standalone
+from taskbell.gateway.files import BESIDE_STREAMS, most_files, most_streams, most_waiting
 
 if TYPE_CHECKING:
     import uvicorn
@@ -35,7 +36,6 @@ def serve_streams(app: Standalone, listening: socket.socket) -> None:
     """Serve on a socket until SIGTERM or SIGINT."""
     server = _server(app)
     _stop_with_success(server)
-    _raise_open_files()
     server.run(sockets=[listening])
 
 
@@ -55,6 +55,7 @@ def _server(app: Standalone) -> "uvicorn.Server":
         log_level="error",
         access_log=False,
         proxy_headers=False,
+        backlog=most_waiting(),
         server_header=False,
         timeout_graceful_shutdown=current().DRAIN + LAST_SECONDS,
     )
@@ -75,10 +76,18 @@ def _stop_with_success(server: "uvicorn.Server") -> None:
         signal.signal(number, stop)
 
 
-def _raise_open_files() -> None:
-    """Raise the soft limit of open files to the hard one: every stream is one."""
+def raise_open_files() -> str:
+    """Raise the soft limit of open files to the hard one, since every stream is one; say so if it is too low still."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError):
         pass  # macOS says "unlimited" and takes less
+    wished, possible = current().STREAMS_PER_PROCESS, most_streams()
+    if possible >= wished:
+        return ""
+    return (
+        f"This process may open {most_files():,} files, so it takes {possible:,} streams and not "
+        f"STREAMS_PER_PROCESS, {wished:,}. To take them all, raise the limit to {wished + BESIDE_STREAMS} "
+        "(systemd: LimitNOFILE, Docker: --ulimit nofile)."
+    )

@@ -17,7 +17,7 @@ from taskbell.management.database import trouble_with
 from taskbell.management.serving.lifeline import Lifeline, Post
 from taskbell.management.serving.listening import address, host_and_port, listen, port_number, reserve
 from taskbell.management.serving.reports import report
-from taskbell.management.serving.server import need_server, serve_streams
+from taskbell.management.serving.server import need_server, raise_open_files, serve_streams
 from taskbell.management.serving.status import showing
 from taskbell.management.serving.supervisor import FROZEN_SECONDS, Supervisor
 from taskbell.management.verbs.base import Verb
@@ -80,6 +80,8 @@ class Serve(Verb):
         if trouble := uvicorn_trouble():
             out.write(f"{trouble} Streams may fail.")
         look_at_database(alias, out)
+        if trouble := raise_open_files():
+            out.write(trouble)
         with closing(listen(host, port) if workers == 1 else reserve(host, port)) as bound:
             many = "" if workers == 1 else f" with {workers} workers"
             out.write(
