@@ -14,6 +14,7 @@ from typing import Any, Literal
 import psutil
 from celery.result import AsyncResult
 from django.contrib.auth.models import User
+from django.test import Client
 
 from taskbell import for_user
 from taskbell.runs.states import ENDINGS
@@ -105,6 +106,15 @@ class Owner:
         """Enqueue a task for this person; the options are those of `apply_async`."""
         with for_user(self.user):
             return task.apply_async(args, **options)
+
+    def cancel(self, task: AsyncResult | str) -> dict[str, Any]:
+        """Press the button; return the run as it was answered."""
+        client = Client()
+        client.force_login(self.user)
+        answer = client.post(f"/taskbell/runs/{task}/cancel/")
+        assert answer.status_code in {202, 409}, answer.content
+        run: dict[str, Any] = answer.json()["run"]
+        return run
 
     def events(self, task: AsyncResult | str) -> list[dict[str, Any]]:
         """Return what was told of a task so far."""

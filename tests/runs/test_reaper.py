@@ -141,6 +141,27 @@ class TestDead:
         assert watch.step() == ["lost"]
         assert life.row.state == "lost"
 
+    def test_what_was_to_be_cancelled_is(self, ada: Any, watch: Watch) -> None:
+        life = running(ada, worker())
+        told(life("cancelling"))
+        assert watch.watch(LEASE + 1) == ["cancelled"]
+        assert life.row.state == "cancelled"
+        told(life("started"), life("retrying"))
+        assert life.row.state == "cancelled"
+
+    def test_what_was_to_be_cancelled_and_lives_after_all_ends_as_it_does(self, ada: Any, watch: Watch) -> None:
+        life = running(ada, worker())
+        told(life("cancelling"))
+        assert watch.watch(LEASE + 1) == ["cancelled"]
+        [ending] = told(life("succeeded", result=7))
+        assert (ending["state"], ending["result"]) == ("succeeded", 7)
+
+    def test_what_acknowledges_late_and_was_to_be_cancelled_will_be_refused(self, ada: Any, watch: Watch) -> None:
+        life = running(ada, worker(), acks_late=True)
+        told(life("cancelling"))
+        assert watch.watch(LEASE + 1) == ["retrying"]
+        assert life.row.cancel_requested_at is not None
+
     def test_what_acknowledges_late_will_be_tried_again(self, ada: Any, watch: Watch) -> None:
         life = running(ada, worker(), acks_late=True)
         assert watch.watch(LEASE + 1) == ["retrying"]

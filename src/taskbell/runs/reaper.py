@@ -111,10 +111,13 @@ def _key(fact: Fact) -> _Told:
 
 
 def _interrupted(run: Run) -> Fact:
-    """A task that acknowledges late will be tried again; any other is lost."""
-    if not run.acks_late:
-        return _fact(run, "lost")
-    return replace(_fact(run, "retrying"), error_message=INTERRUPTED)
+    """A task that acknowledges late will be tried again; any other is lost, or gone as its owner wanted."""
+    if run.acks_late:
+        return replace(_fact(run, "retrying"), error_message=INTERRUPTED)
+    if run.cancel_requested_at is not None:
+        # Without its execution it stands below any ending that the worker tells itself, if it lives after all.
+        return replace(_fact(run, "cancelled"), execution="")
+    return _fact(run, "lost")
 
 
 def _waits_since(moment: datetime) -> Q:
