@@ -56,6 +56,7 @@ static struct {
     const char *cookies;
     const char *last_event_id;
     bool each;
+    bool byes;
 } asked = {
     .host = "127.0.0.1",
     .path = "/events/public:bench/",
@@ -178,6 +179,8 @@ struct stream {
     uint16_t head_length;
     uint64_t began, stamp, chunk_left;
     char *head;
+    uint64_t bye_at, ended_at; /* 0: none, or not in order */
+    long retry_ms;
 };
 
 static struct {
@@ -200,8 +203,10 @@ static void stop(int signal_number)
 
 static void end_stream(struct stream *s, const char *problem)
 {
-    if (s->phase == BODY)
+    if (s->phase == BODY) {
         run.closed++;
+        s->ended_at = problem ? 0 : now_ns();
+    }
     else
         run.failed++;
     if (problem && !*run.problem)
@@ -306,9 +311,26 @@ static void scan_chunks(struct stream *s, const char *p, const char *end, uint64
     }
 }
 
+/* A server writes it in one piece, after everything else. */
+static void look_for_bye(struct stream *s, const char *p, size_t length, uint64_t at)
+{
+    static const char retry[] = "retry: ", bye[] = "\nevent: bye\n";
+    const char *end = p + length, *last = memmem(p, length, bye, sizeof bye - 1);
+    if (!last)
+        return;
+    s->bye_at = at;
+    for (const char *q = p; (q = memmem(q, (size_t)(end - q), retry, sizeof retry - 1)) && q < last;) {
+        q += sizeof retry - 1;
+        for (s->retry_ms = 0; q < last && *q >= '0' && *q <= '9'; q++)
+            s->retry_ms = s->retry_ms * 10 + (*q - '0');
+    }
+}
+
 static void take_body(struct stream *s, const char *p, size_t length, uint64_t at)
 {
     run.bytes += length;
+    if (asked.byes)
+        look_for_bye(s, p, length, at);
     (s->chunked ? scan_chunks : scan)(s, p, p + length, at);
 }
 
@@ -594,6 +616,20 @@ static void print_each(void)
     printf("]");
 }
 
+static void print_byes(void)
+{
+    bool first = true;
+    printf(",\n \"byes\": [");
+    for (const struct stream *s = run.all; s < run.all + asked.streams; s++) {
+        if (!s->bye_at)
+            continue;
+        printf("%s\n  {\"at\": %llu, \"retry_ms\": %ld, \"ended\": %llu}", first ? "" : ",",
+               (unsigned long long)s->bye_at, s->retry_ms, (unsigned long long)s->ended_at);
+        first = false;
+    }
+    printf("]");
+}
+
 static void print_result(void)
 {
     double handshake_s = (double)(run.ready - run.began) / NS_PER_S;
@@ -616,6 +652,8 @@ static void print_result(void)
     print_to_all("spread_ms", true);
     if (asked.each)
         print_each();
+    if (asked.byes)
+        print_byes();
     printf("}\n");
 }
 
@@ -634,7 +672,8 @@ static const char usage[] =
     "  --cookies FILE          one Cookie header value a line; stream i sends line i, round and round\n"
     "  --last-event-id CURSOR  resume here\n"
     "  --reader KIND           good, or, after the response head: stopped, trickling (8 KB a second), vanished\n"
-    "  --each                  list every event: stamp, first and last delivery on the monotonic clock, streams\n";
+    "  --each                  list every event: stamp, first and last delivery on the monotonic clock, streams\n"
+    "  --byes                  list every `bye`: when it came, its retry, when its stream ended in order (else 0)\n";
 
 static double seconds_of(const char *option, const char *text)
 {
@@ -655,7 +694,7 @@ static enum reader reader_of(const char *text)
 
 static void read_command_line(int count, char **words)
 {
-    enum { HOST = 1, PORT, PATH, PATHS, STREAMS, SECONDS, EVENTS, IN_FLIGHT, PER_ADDRESS, CONNECT, COOKIES, LAST_ID, READER, EACH, HELP };
+    enum { HOST = 1, PORT, PATH, PATHS, STREAMS, SECONDS, EVENTS, IN_FLIGHT, PER_ADDRESS, CONNECT, COOKIES, LAST_ID, READER, EACH, BYES, HELP };
     static const struct option options[] = {
         {"host", required_argument, 0, HOST},
         {"port", required_argument, 0, PORT},
@@ -671,6 +710,7 @@ static void read_command_line(int count, char **words)
         {"last-event-id", required_argument, 0, LAST_ID},
         {"reader", required_argument, 0, READER},
         {"each", no_argument, 0, EACH},
+        {"byes", no_argument, 0, BYES},
         {"help", no_argument, 0, HELP},
         {0},
     };
@@ -690,6 +730,7 @@ static void read_command_line(int count, char **words)
         case LAST_ID: asked.last_event_id = optarg; break;
         case READER: asked.reader = reader_of(optarg); break;
         case EACH: asked.each = true; break;
+        case BYES: asked.byes = true; break;
         case HELP: fputs(usage, stdout); exit(0);
         default: fputs(usage, stderr); exit(1);
         }
