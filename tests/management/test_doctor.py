@@ -1,17 +1,23 @@
 """Break one hop at a time: `doctor` names that one, and says what to do."""
 
+import re
 import sqlite3
 import threading
+import time
+import uuid
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import F
 from django.test import override_settings
 
 from taskbell import publish
-from taskbell.management import hops
-from taskbell.models import Log, LogHead, Outbox
+from taskbell.management.hops import canary, examine, here
+from taskbell.management.verbs.doctor import address_of_streams
+from taskbell.models import Log, LogHead, Outbox, Worker
 from taskbell.wakeups import bell
 from tests.management.calls import number, say, taskbell
 from tests.servers.process import free_port
@@ -33,7 +39,9 @@ def failed(out: str) -> list[str]:
 def _no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     """What this machine allows is no business of these tests, and none waits for a gateway that is not there."""
     monkeypatch.setattr("taskbell.gateway.files.BESIDE_STREAMS", -20_000)
-    monkeypatch.setattr(hops, "POLLS_TO_WAIT", 0.2)
+    monkeypatch.setattr(canary, "POLLS_TO_WAIT", 0.2)
+    # Somebody may work on this machine, with a gateway where gateways usually are.
+    monkeypatch.setattr(examine, "USUAL_ORIGIN", f"http://127.0.0.1:{free_port()}")
 
 
 @pytest.mark.proof
@@ -42,10 +50,10 @@ def test_without_a_gateway_all_is_well_but_the_gateway(project: Callable[[str], 
     project(database)
     status, out = taskbell("doctor")
     assert status == 0
-    hops = {hop: line.split()[0] for hop, line in told(out).items()}
-    journal = {"journal": "ok"} if database == "sqlite" else {}
+    found = {hop: line.split()[0] for hop, line in told(out).items()}
+    journal = {"journal": "ok"} if database == "sqlite" else {"clock": "ok"}
     fine = {"settings": "ok", "database": "ok", "outbox": "ok", "wakeup": "ok", "server": "ok"}
-    assert hops == fine | journal | {"tick": "look"}
+    assert found == fine | journal | {"door": "look", "tick": "look"}
     assert "-> Start one: manage.py taskbell serve" in out
     assert not Outbox.objects.exists()
 
@@ -55,13 +63,13 @@ def test_without_a_gateway_all_is_well_but_the_gateway(project: Callable[[str], 
 def test_a_running_gateway_is_seen(project: Callable[[str], Project], database: str) -> None:
     one = project(database)
     gateway = one.serve()
-    ran = one.run("taskbell", "doctor")
-    assert ran.returncode == 0
-    assert "ok    tick      a running gateway numbered a test event" in ran.stdout
+    ran = one.run("taskbell", "doctor", "--url", f"http://127.0.0.1:{free_port()}/events/")
+    assert failed(ran.stdout) == ["door"]
+    assert re.search(r"^ok    tick      a running gateway numbered a test event \(\d+ ms\)$", ran.stdout, re.MULTILINE)
     # Nobody can read it, and nobody is shown it.
-    with gateway.stream(f"/events/{hops.CANARY_CHANNEL}/") as stream:
+    with gateway.stream(f"/events/{canary.CHANNEL}/") as stream:
         assert stream.status == 404
-    assert Log.objects.get().channel == hops.CANARY_CHANNEL
+    assert Log.objects.get().channel == canary.CHANNEL
 
 
 @pytest.mark.proof
@@ -146,7 +154,7 @@ def test_rows_that_were_set_aside(project: Callable[[str], Project]) -> None:
 
 @pytest.mark.proof
 def test_a_head_that_somebody_holds(project: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hops, "TICKING_SECONDS", 0.5)
+    monkeypatch.setattr(canary, "TICKING_SECONDS", 0.5)
     project("postgres")
     say(1)
     held, done = threading.Event(), threading.Event()
@@ -208,7 +216,48 @@ def test_without_a_server_installed_it_says_so(
     project: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project("sqlite")
-    monkeypatch.setattr(hops, "find_spec", lambda name: None)
+    monkeypatch.setattr(here, "find_spec", lambda name: None)
     status, out = taskbell("doctor")
     assert (status, failed(out)) == (0, [])
     assert "taskbell[serve]" in out
+
+
+@pytest.mark.proof
+def test_workers_that_live_and_that_do_not(project: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch) -> None:
+    project("sqlite")
+    monkeypatch.setattr(here, "LATE_BEAT_SECONDS", 0.5)
+    dead = Worker.objects.create(id=uuid.uuid4(), name="celery@gone", beat=7)
+    with override_settings(TASKBELL={"LEASE": 1}):
+        assert told(taskbell("doctor")[1])["workers"].startswith("look")
+        alive = Worker.objects.create(id=uuid.uuid4(), name="celery@here")
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(0.05):
+                Worker.objects.filter(id=alive.id).update(beat=F("beat") + 1)
+            connection.close()
+
+        beating = threading.Thread(target=beat)
+        beating.start()
+        try:
+            assert told(taskbell("doctor")[1])["workers"] == "ok    workers   one shows that it lives"
+        finally:
+            ended.set()
+            beating.join()
+    assert Worker.objects.get(id=dead.id).beat == 7
+
+
+@pytest.mark.proof
+def test_a_clock_that_is_wrong(project: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch) -> None:
+    project("postgres")
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 3600)
+    status, out = taskbell("doctor")
+    assert status == 0
+    assert told(out)["clock"] == "look  clock     3600 s from the database's"
+
+
+@pytest.mark.parametrize("text", ["mysite.example/events/", "ftp://a/", "https://", "http://a:port/", "http://[::1/"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(ArgumentTypeError, match="as a browser has it"):
+        address_of_streams(text)

@@ -1,67 +1,32 @@
-"""The way of an event, hop by hop: what works, what does not, and what to do about it."""
+"""What can be seen from here: settings, database, outbox, clock, wakeup, workers."""
 
-import secrets
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Final, Literal
+from typing import Final
 
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
-from django.db import Error as DatabaseError
 from django.db import connections
 
 from taskbell.checks import TAG
 from taskbell.conf import current
-from taskbell.management.database import first_line, trouble_with
+from taskbell.management.database import trouble_with
+from taskbell.management.hops.finding import Finding, Grade
 from taskbell.management.verbs.status import read_status
-from taskbell.models import Log, Outbox
-from taskbell.store.connection import adopt
-from taskbell.store.head import create_head
-from taskbell.store.outbox import EVENT, insert
-from taskbell.store.tick import Moved, NoHead, Ticker
+from taskbell.models import Worker
+from taskbell.runs.writer import BEATS_A_LEASE
+from taskbell.store.clock import read_clock
 from taskbell.wakeups import configured, kind
 
-# Nobody may read it, and `tail` does not show it.
-CANARY_CHANNEL: Final = "taskbell:doctor"
-# A running gateway looks every POLL seconds; one more for a busy machine.
-POLLS_TO_WAIT: Final = 2
-# A backlog may lie before the canary; a head that somebody else holds is let go within two seconds.
-TICKING_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.05
 # Longer than a server may take to answer, and its probe after it.
 HEARING_SECONDS: Final = 4.0
-
-Grade = Literal["ok", "look", "FAIL"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a hop is like; `advice` says what to do unless it is fine."""
-
-    grade: Grade
-    hop: str
-    text: str
-    advice: str = ""
-
-
-def examine(alias: str) -> Iterator[Finding]:
-    """Yield what every hop is like, in the order of an event's way."""
-    yield from configuration()
-    database = look_at_database(alias)
-    yield database
-    if database.grade == "FAIL":
-        return
-    for hop in HOPS:
-        try:
-            finding = hop(alias)
-        except DatabaseError as error:
-            finding = Finding("FAIL", hop.__name__.removeprefix("look_at_"), first_line(error), "Look at the database.")
-        if finding is not None:
-            yield finding
+# Ages and dates may be wrong by this without anybody noticing.
+CLOCK_SECONDS: Final = 5.0
+# A beat that is late by as much on a busy machine is still a beat.
+LATE_BEAT_SECONDS: Final = 2.0
 
 
 def configuration() -> Iterator[Finding]:
@@ -111,29 +76,17 @@ def look_at_outbox(alias: str) -> Finding:
     return Finding("ok", "outbox", text)
 
 
-def look_at_tick(alias: str) -> Finding:
-    """Publish a canary and see it numbered: by a running gateway, or by a tick of our own."""
-    canary = Outbox(kind=EVENT, channel=CANARY_CHANNEL, type="canary", payload=f'{{"at":"{secrets.token_hex(8)}"}}')
-    insert([canary])
-    if _is_numbered(canary, alias, seconds=POLLS_TO_WAIT * current().POLL):
-        return Finding("ok", "tick", "a running gateway numbered a test event")
-    # A gateway ticks in a thread of its own too, on a connection with settings of its own.
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(_tick, alias, canary).result()
-    if _is_numbered(canary, alias, seconds=0):
-        return Finding(
-            "look",
-            "tick",
-            "no gateway numbered a test event in time, so the doctor did",
-            "Start one: manage.py taskbell serve",
-        )
-    Outbox.objects.using(alias).filter(payload=canary.payload).delete()
-    return Finding(
-        "FAIL",
-        "tick",
-        f"a test event was not numbered within {TICKING_SECONDS:.0f} s",
-        "Somebody holds the lock of the head: look for a frozen gateway, or a transaction left open in the database.",
-    )
+def look_at_clock(alias: str) -> Finding | None:
+    """Tell whether this machine's clock agrees with the database's; nothing to tell where it is the same."""
+    if connections[alias].vendor != "postgresql":
+        return None
+    apart = abs(read_clock(alias) - time.time())
+    if apart < CLOCK_SECONDS:
+        return Finding("ok", "clock", f"{apart:.1f} s from the database's")
+    return Finding("look", "clock", f"{apart:.0f} s from the database's", CLOCK_ADVICE)
+
+
+CLOCK_ADVICE: Final = "Set both by NTP: people are shown wrong times."
 
 
 def look_at_wakeup(alias: str) -> Finding:
@@ -166,32 +119,17 @@ def look_at_server(alias: str) -> Finding:
     )
 
 
-def _is_numbered(canary: Outbox, alias: str, seconds: float) -> bool:
-    log = Log.objects.using(alias).filter(channel=CANARY_CHANNEL, payload=canary.payload)
-    deadline = time.monotonic() + seconds
-    while not (found := log.exists()) and time.monotonic() < deadline:
+def look_at_workers(alias: str) -> Finding | None:
+    """Tell whether a worker shows that it lives; nothing to tell where there never was one."""
+    # Rows of dead ones stay for a while, so one that beats is all that can be waited for.
+    workers = Worker.objects.using(alias).order_by("id").values_list("id", "beat")
+    before = [*workers]
+    if not before:
+        return None
+    deadline = time.monotonic() + current().LEASE / BEATS_A_LEASE + LATE_BEAT_SECONDS
+    while time.monotonic() < deadline:
+        if [*workers.all()] != before:
+            return Finding("ok", "workers", "one shows that it lives")
         time.sleep(LOOK_SECONDS)
-    return found
-
-
-def _tick(alias: str, canary: Outbox) -> None:
-    adopt(alias)
-    ticker, deadline = Ticker(alias), time.monotonic() + TICKING_SECONDS
-    try:
-        while not _is_numbered(canary, alias, seconds=0) and time.monotonic() < deadline:
-            answer = ticker.tick()
-            if isinstance(answer, NoHead):
-                create_head(alias)
-            elif not isinstance(answer, Moved) or not answer.rows:
-                time.sleep(LOOK_SECONDS)
-    finally:
-        connections.close_all()
-
-
-HOPS: Final[tuple[Callable[[str], Finding | None], ...]] = (
-    look_at_journal,
-    look_at_outbox,
-    look_at_tick,
-    look_at_wakeup,
-    look_at_server,
-)
+    advice = "Start one, or look at its log. What is enqueued waits."
+    return Finding("look", "workers", "none shows that it lives", advice)
