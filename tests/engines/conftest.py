@@ -1,6 +1,7 @@
 """Workers that tests start, and a stage that the tests of one module share: starting everything takes seconds."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,25 +66,37 @@ def stage(project: Callable[[str], Project], broker: str) -> Iterator[Callable[.
             one.close()
 
 
+OpenStage = Callable[..., AbstractContextManager[Stage]]
+
+
+@pytest.fixture(scope="module")
+def open_stage(
+    tmp_path_factory: pytest.TempPathFactory, templates: Templates, django_db_blocker: DjangoDbBlocker, broker: str
+) -> OpenStage:
+    """`open_stage("sqlite", pool="solo")`: a stage for many tests; at its end every run has been told one ending."""
+
+    @contextmanager
+    def opened(database: str, **worker: Any) -> Iterator[Stage]:
+        folder: Path = tmp_path_factory.mktemp("shared")
+        project = Project(folder, templates.copy(database, folder))
+        with django_db_blocker.unblock():
+            project.attach()
+            try:
+                stage = Stage(project, broker, **worker)
+                try:
+                    yield stage
+                    told = {task: endings_of(events) for task, events in stage.ada.all_events().items() if events}
+                finally:
+                    stage.close()
+                assert {task: endings for task, endings in told.items() if len(endings) != 1} == {}
+            finally:
+                project.remove()
+                templates.drop(project.address)
+
+    return opened
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def shared(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    templates: Templates,
-    django_db_blocker: DjangoDbBlocker,
-    broker: str,
-) -> Iterator[Stage]:
-    """A stage for all tests of the module; at its end every run that ended has been told so once."""
-    folder: Path = tmp_path_factory.mktemp("shared")
-    project = Project(folder, templates.copy(request.param, folder))
-    with django_db_blocker.unblock():
-        project.attach()
-        try:
-            stage = Stage(project, broker, concurrency=3)
-            yield stage
-            told = {task: endings_of(events) for task, events in stage.ada.all_events().items() if events}
-            stage.close()
-            assert {task: endings for task, endings in told.items() if len(endings) != 1} == {}
-        finally:
-            project.remove()
-            templates.drop(project.address)
+def shared(request: pytest.FixtureRequest, open_stage: OpenStage) -> Iterator[Stage]:
+    with open_stage(request.param, concurrency=3) as stage:
+        yield stage

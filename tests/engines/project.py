@@ -10,7 +10,7 @@ from celery import Celery
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.engines.settings")
 
 
-app = Celery("tests", include=["tests.engines.tasks"])
+app = Celery("tests", include=["tests.engines.tasks", "tests.engines.ways_to_end"])
 app.conf.update(
     task_track_started=True,
     broker_connection_retry_on_startup=True,

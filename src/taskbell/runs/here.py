@@ -16,13 +16,14 @@ from taskbell.ground.events import encode_payload
 from taskbell.models import MESSAGE_LENGTH
 from taskbell.runs.enqueue import send_with_transaction
 from taskbell.runs.send import send
-from taskbell.runs.states import Fact, Identity, Kind
+from taskbell.runs.states import ENDINGS, Fact, Identity, Kind
 from taskbell.runs.writer import writer
 
 T = TypeVar("T")
 
 # An event is 64 KiB at most, and label, name and message want their part of it.
 RESULT_BYTES: Final = 48 * 1024
+_LAST_WORDS: Final = ENDINGS | {"retrying"}
 
 
 @dataclass(slots=True)
@@ -40,6 +41,8 @@ class Here:
     message: str | None = None
     result: Any = None
     republished: bool = False
+    # An ending or the next attempt was told: this execution has nothing more to say.
+    concluded: bool = False
     due_at: float = 0.0
 
     def fact(self, kind: Kind, **values: Any) -> Fact:
@@ -54,6 +57,7 @@ class Here:
 
     def tell(self, fact: Fact) -> None:
         """Send a fact of this execution, or of what it publishes."""
+        self.concluded |= fact.identity.run == self.identity.run and fact.kind in _LAST_WORDS
         if fact.identity.is_told:
             (send_with_transaction if self.eager else send)(fact)
 

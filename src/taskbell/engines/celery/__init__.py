@@ -4,18 +4,14 @@ Four processes are met here: who publishes (web, beat, shell, or a task), the wo
 and, in solo and threads pools, main process and task in one. No handler may raise, wait or touch the task's connection.
 """
 
-import time
 from collections.abc import Sequence
 from typing import Final
 
-from celery import current_app, signals
-from celery.result import AsyncResult
-from celery.states import FAILURE, REVOKED, SUCCESS
+from celery import signals
 
 from taskbell.engines.base import Engine
-from taskbell.engines.celery import cancel, main_process, messages, publishing, task
-from taskbell.runs.failure import reference_for
-from taskbell.runs.states import Fact, Kind, Run
+from taskbell.engines.celery import cancel, main_process, messages, publishing, results, task
+from taskbell.runs.states import Fact, Run
 
 UID: Final = "taskbell.engines.celery"
 
@@ -27,6 +23,7 @@ HANDLERS: Final = {
     "task_received": main_process.received,
     "task_revoked": main_process.revoked,
     "task_unknown": main_process.unknown,
+    "task_rejected": main_process.rejected,
     "task_prerun": task.prerun,
     "task_success": task.success,
     "task_failure": task.failure,
@@ -45,20 +42,7 @@ class Celery(Engine):
             getattr(signals, signal).connect(handler, weak=False, dispatch_uid=f"{UID}.{signal}")
 
     def probe(self, run: Run) -> Fact | None:
-        result = AsyncResult(run.identity.task_id, app=current_app)
-        kinds: dict[str, Kind] = {SUCCESS: "succeeded", FAILURE: "failed", REVOKED: "cancelled"}
-        kind = kinds.get(result.state)
-        if kind is None:
-            return None
-        reference = reference_for(result.result, run.identity) if kind == "failed" else None
-        return Fact(
-            identity=run.identity,
-            kind=kind,
-            at=time.time(),
-            attempt=run.attempt,
-            execution=run.execution,
-            error_reference=reference,
-        )
+        return results.ending_of(run)
 
     def cancel(self, runs: Sequence[Run], workers: Sequence[str]) -> None:
         cancel.tell_workers(runs, workers)

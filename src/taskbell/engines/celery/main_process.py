@@ -1,28 +1,48 @@
 """The worker's main process: what it tells of tasks that cannot tell it themselves."""
 
+import os
+import weakref
+from dataclasses import replace
 from typing import Any, Final
 
 from taskbell.engines.celery import cancel, requests
-from taskbell.engines.celery.messages import attempt_of, identity_in, identity_of
+from taskbell.engines.celery.messages import attempt_of, identity_in, identity_of, seconds_of
+from taskbell.engines.celery.results import ending_of
 from taskbell.runs import header
 from taskbell.runs.failure import reference_for, told
-from taskbell.runs.send import serve_children
-from taskbell.runs.worker import Held, Worker
+from taskbell.runs.send import leave_children, serve_children
+from taskbell.runs.states import Fact
+from taskbell.runs.watch import Watch
+from taskbell.runs.worker import Fate, Held, Worker
 from taskbell.runs.writer import writer
 
 _worker: Final = Worker()
+_watch: Final = Watch(_worker, ending_of)
+os.register_at_fork(after_in_child=_worker.after_fork_in_child)
 
 
 def begin(sender: Any, **kwargs: Any) -> None:
     """Be a worker's main process."""
     writer.beat_as(str(getattr(sender, "hostname", "") or "celery"))
-    serve_children(_worker.take)
+    serve_children(_take)
     cancel.listen()
+    _watch.start()
 
 
 def finish(**kwargs: Any) -> None:
-    """Write what waits."""
+    """Take the children's last words, tell what was cut off, and write what waits."""
+    leave_children()
+    _watch.close()
     writer.finish()
+
+
+def _take(fact: Fact, pid: int) -> None:
+    """Pass on what tasks tell; one that fails because it was revoked, as by a signal that raises, is cancelled."""
+    from celery.worker.state import revoked as revoked_ids
+
+    if fact.kind == "failed" and fact.identity.task_id in revoked_ids:
+        fact = replace(fact, kind="cancelled", error_message=None, error_reference=None)
+    _worker.take(fact, pid)
 
 
 def received(request: Any, **kwargs: Any) -> None:
@@ -32,7 +52,7 @@ def received(request: Any, **kwargs: Any) -> None:
         return
     requests.keep(identity, request)
     if identity.is_told:
-        _worker.hold(identity, attempt=attempt_of(request.request_dict.get("retries")))
+        _worker.hold(identity, attempt_of(request.request_dict.get("retries")), _Receipt(request))
 
 
 def revoked(request: Any, expired: bool, **kwargs: Any) -> None:
@@ -42,10 +62,14 @@ def revoked(request: Any, expired: bool, **kwargs: Any) -> None:
 
 def unknown(message: Any, id: str, name: str, **kwargs: Any) -> None:
     """Tell the failure of a task that this worker has no code for."""
-    identity = identity_in((message.headers or {}).get(header.NAME), id)
-    if identity is not None and identity.is_told:
-        reference = reference_for(LookupError(f"no task is named {name}"), identity)
-        _worker.end(id, "failed", unless_held=Held(identity), error_reference=reference)
+    _refused(message, id, LookupError(f"no task is named {name}"))
+
+
+def rejected(message: Any, exc: BaseException | None = None, **kwargs: Any) -> None:
+    """Tell the failure of a task whose message this worker cannot use."""
+    id = (message.headers or {}).get("id")
+    if isinstance(id, str):
+        _refused(message, id, exc or ValueError("no worker can read the message"))
 
 
 def failed(task_id: str, exception: BaseException) -> None:
@@ -55,9 +79,51 @@ def failed(task_id: str, exception: BaseException) -> None:
         _worker.end(task_id, "failed", **told(exception, identity))
 
 
-def cut_off(request: Any) -> None:
+def retried(request: Any, reason: Any) -> None:
+    """Tell that a task whose child died was published anew."""
+    when = seconds_of(getattr(reason, "when", None))
+    _worker.end(request.id, "retrying", unless_held=_held_of(request), next_attempt_at=when)
+
+
+def called_off(request: Any) -> None:
     """Tell the loss of a task "cancelled by Celery" in a cold shutdown: nothing will ever try it again."""
     _worker.end(request.id, "lost", unless_held=_held_of(request))
+
+
+def broken_off(task_id: str) -> None:
+    """Note that a task was broken off in a pool without children, where Celery believes for ever that it runs."""
+    _worker.break_off(task_id)
+
+
+class _Receipt:
+    """What Celery and the broker say of a request: Celery forgets it when it is done, the message knows for good."""
+
+    def __init__(self, request: Any) -> None:
+        from celery.worker import state
+
+        self._state = state
+        self._id = request.id
+        self._request = weakref.ref(request)
+        self._message = request.message
+        # Ids may be used again, and then an old success says nothing.
+        self._succeeded_before = request.id in state.successful_requests
+
+    def is_here(self) -> bool:
+        request = self._request()
+        # The pool accepts a request first, which sets the time, and makes it active then.
+        return request is not None and (request.time_start is None or request in self._state.active_requests)
+
+    def fate(self) -> Fate:
+        if self._id in self._state.successful_requests and not self._succeeded_before:
+            return "succeeded"
+        # What was refused for good has told its failure; anything else not acknowledged is handed out again.
+        return "lost" if self._message._state == "ACK" else "returns"
+
+
+def _refused(message: Any, id: str, error: BaseException) -> None:
+    identity = identity_in((message.headers or {}).get(header.NAME), id)
+    if identity is not None and identity.is_told:
+        _worker.end(id, "failed", unless_held=Held(identity), error_reference=reference_for(error, identity))
 
 
 def _held_of(request: Any) -> Held | None:

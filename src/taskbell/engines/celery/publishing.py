@@ -35,6 +35,8 @@ def after(headers: dict[str, Any], **kwargs: Any) -> None:
     here = current_run()
     if identity is None or not identity.is_shown or (here is not None and here.identity.run == identity.run):
         return
+    if headers.get("retries"):  # told by the attempt before, or by the main process whose child died in it
+        return
     tell_queued(
         Fact(
             identity=identity,

@@ -1,0 +1,30 @@
+"""What the result backend knows of how a task ended."""
+
+import time
+from typing import Final
+
+from celery import current_app
+from celery.result import AsyncResult
+from celery.states import FAILURE, REVOKED, SUCCESS
+
+from taskbell.runs.failure import reference_for
+from taskbell.runs.states import Fact, Kind, Run
+
+_KINDS: Final[dict[str, Kind]] = {SUCCESS: "succeeded", FAILURE: "failed", REVOKED: "cancelled"}
+
+
+def ending_of(run: Run) -> Fact | None:
+    """Return the stored ending, None if there is none; may raise and may take long."""
+    result = AsyncResult(run.identity.task_id, app=current_app)
+    kind = _KINDS.get(result.state)
+    if kind is None:
+        return None
+    reference = reference_for(result.result, run.identity) if kind == "failed" else None
+    return Fact(
+        identity=run.identity,
+        kind=kind,
+        at=time.time(),
+        attempt=run.attempt,
+        execution=run.execution,
+        error_reference=reference,
+    )
