@@ -119,7 +119,8 @@ def test_the_last_published_result_is_shown_with_the_ending(shared: Stage) -> No
 def test_a_result_that_cannot_be_shown_is_left_out_and_logged(shared: Stage) -> None:
     task = shared.ada.delay(tasks.publish_bad_result)
     assert shared.ada.ending(task)["result"] == {"good": 1}
-    assert shared.worker.output().count("publish_result() of task tests.engines.tasks.publish_bad_result") >= 2
+    # Twice within a minute, and told once.
+    assert "publish_result() of task tests.engines.tasks.publish_bad_result" in shared.worker.output()
 
 
 def test_what_a_task_enqueues_is_its_owners_with_a_run_of_its_own(shared: Stage) -> None:
