@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.peers.base import Missing, Peer
-from bench.rig.build import BENCH, BUILT
+from bench.rig.build import BUILT
 from bench.rig.servers import HOST, free_port
 
 ENVIRONMENT: Final = BUILT / "peers"

@@ -27,6 +27,7 @@ from bench.measure import (
     servers,
     tasks,
     tick,
+    workers,
     writer,
 )
 from bench.rig.build import BENCH
@@ -47,6 +48,7 @@ MEASURES: Final[dict[str, ModuleType]] = {
     "handshakes": handshakes,
     "readers": readers,
     "servers": servers,
+    "workers": workers,
     "tick": tick,
     "writer": writer,
     "tasks": tasks,
