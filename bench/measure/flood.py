@@ -1,4 +1,4 @@
-"""Two hundred events a second to every stream, from rows in the log: nothing missing, and how late the last ones are."""
+"""Two hundred events a second to every stream, from rows in the log: nothing missing, and how late they are."""
 
 from typing import Final
 

@@ -27,7 +27,7 @@ def measure(plan: Plan, databases: Databases) -> list[Figure]:
     per_stream, threads = zip(*rounds, strict=True)
     streams = f"{plan.streams:,} signed-in streams"
     return [
-        Figure(name=f"memory for each of {streams}", unit="KiB", samples=per_stream, aim="under 4"),
+        Figure(name=f"memory for each of {streams}", unit="KiB", samples=per_stream, aim="at most 3"),
         Figure(name=f"threads for {streams}", unit="more", samples=threads, aim="0"),
     ]
 

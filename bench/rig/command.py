@@ -30,11 +30,12 @@ from bench.measure import (
     workers,
     writer,
 )
-from bench.rig.build import BENCH
 from bench.rig.check import check_load_tool
 from bench.rig.databases import ENGINES, Databases
 from bench.rig.figures import table
 from bench.rig.machine import describe
+from bench.rig.page import RESULTS
+from bench.rig.page import main as write_pages
 from bench.rig.plan import QUICK, Plan
 from bench.rig.processes import Failed
 
@@ -54,7 +55,6 @@ MEASURES: Final[dict[str, ModuleType]] = {
     "tasks": tasks,
 }
 QUIET: Final = 0.1
-RESULTS: Final = BENCH / "results.json"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -66,6 +66,8 @@ def main(words: Sequence[str] | None = None) -> int:
     done, failed = measure_all(options.only or list(MEASURES), plan)
     if done and options.output:
         keep(done, options.output)
+    if done and options.output == RESULTS:
+        write_pages()
     return 1 if failed else 0
 
 

@@ -69,26 +69,28 @@ def _row(figure: dict[str, Any]) -> tuple[str, ...]:
     beside, ratio = figure.get("beside"), figure.get("ratio")
     return (
         figure["name"],
-        f"{_text(figure['median'])} {figure['unit']}",
-        _spread(figure),
-        f"{_text(beside['median'])} {figure['unit']} {beside['what']}" if beside else "",
+        f"{text_of(figure['median'])} {figure['unit']}",
+        spread(figure),
+        f"{text_of(beside['median'])} {figure['unit']} {beside['what']}" if beside else "",
         f"{ratio['median']:.2f} ×" if ratio else "",
-        _spread(ratio) if ratio else "",
+        spread(ratio) if ratio else "",
         figure["aim"],
     )
 
 
-def _spread(summarised: dict[str, Any]) -> str:
+def spread(summarised: dict[str, Any]) -> str:
+    """Return smallest and largest sample in brackets; nothing for a single one."""
     if len(summarised["samples"]) < 2:
         return ""
-    return f"({_text(summarised['low'])}–{_text(summarised['high'])})"
+    return f"({text_of(summarised['low'])}–{text_of(summarised['high'])})"
 
 
 def _round(value: float) -> float:
     return round(value, 1) if abs(value) >= 1000 else float(f"{value:.4g}")
 
 
-def _text(value: float) -> str:
+def text_of(value: float) -> str:
+    """Return a figure with as many digits as mean something."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"

@@ -106,6 +106,13 @@ class Process:
         self._child.send_signal(signal.SIGTERM)
         return self.result(seconds)
 
+    def pause(self) -> None:
+        """Freeze it."""
+        self._child.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._child.send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """End it: asked first, then by force."""
         if self.alive:

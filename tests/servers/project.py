@@ -152,6 +152,13 @@ class Project:
         gateway.wait_until(lambda: gateway.status("/") != 0, what="answering")
         return gateway
 
+    def server(self, *argv: str) -> Gateway:
+        """Start the whole project under `python -m …`, in which PORT stands for the port; return when it answers."""
+        port = free_port()
+        gateway = self._gateway(port, "-m", *(word.replace("PORT", str(port)) for word in argv))
+        gateway.wait_until(lambda: gateway.status("/") != 0, what="answering")
+        return gateway
+
     def _gateway(self, port: int, *argv: str) -> Gateway:
         gateway = Gateway([sys.executable, *argv], port=port, env=self.env, cwd=self.folder, log=self._log())
         self.processes.append(gateway)

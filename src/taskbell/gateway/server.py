@@ -1,10 +1,12 @@
 """The uvicorn shim: its httptools protocol, with bounds on the request head and one ASGI extension, *detach*.
 
 After detach the transport's protocol is the stream itself; parser, headers, scope, task and buffers are free.
-It leans on internals of uvicorn, so the versions it was tested with are written down here.
+It leans on internals of uvicorn, each of which has a test (tests/gateway/test_uvicorn.py), so the versions it was tested
+with are written down here. With any other, streams go by plain `send()`.
 """
 
 import asyncio
+from functools import cache
 from typing import Any, Final
 
 import uvicorn
@@ -20,6 +22,7 @@ from taskbell.gateway.wire import DETACH, DetachedStream, Headers
 TESTED_UVICORN: Final = ((0, 46), (0, 54))
 
 
+@cache
 def knows_uvicorn(version: str = uvicorn.__version__) -> bool:
     """Tell whether detach was tested with this version of uvicorn."""
     oldest, newest = TESTED_UVICORN
@@ -58,7 +61,8 @@ class StreamProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {DETACH: self.detach}  # type: ignore[dict-item]
+        if knows_uvicorn():
+            self.scope["extensions"] = {DETACH: self.detach}  # type: ignore[dict-item]
         if self._head_timer is None:
             self._await_head()
 

@@ -1,8 +1,8 @@
-"""Readers that take nothing: who has bytes waiting is looked at once a second, and cut after STALLED seconds without one.
+"""Readers that take nothing: who has bytes waiting is looked at once a second, and cut after STALLED seconds.
 
-The kernel would do it (TCP_USER_TIMEOUT), and does for all others. But it takes a reader whose window never opens as far
-as one segment for a dead one, however steadily it reads (tried: 4 KB a second, cut after 30 s). So whoever is seen to
-be behind is ours to watch until the kernel holds nothing for them.
+The kernel would do it (TCP_USER_TIMEOUT), and does for all others. But it takes a reader whose window never opens as
+far as one segment for a dead one, however steadily it reads (tried: 4 KB a second, cut after 30 s). So whoever is seen
+to be behind is ours to watch until the kernel holds nothing for them.
 """
 
 from taskbell.conf import current

@@ -78,7 +78,7 @@ class Serve(Verb):
         prefix = events_prefix()
         wakeup = chosen_wakeup(alias)
         if trouble := uvicorn_trouble():
-            out.write(f"{trouble} Streams may fail.")
+            out.write(f"{trouble} Streams go by its plain way, which takes several times the memory.")
         look_at_database(alias, out)
         if trouble := raise_open_files():
             out.write(trouble)

@@ -1,0 +1,228 @@
+"""Each thing of uvicorn that the shim leans on, one test a thing: what fails here names what a release changed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.server import ServerState
+
+from taskbell.gateway import server as shim
+from taskbell.gateway.access import Caller, Grant, Wish
+from taskbell.gateway.server import StreamProtocol, knows_uvicorn
+from taskbell.gateway.wire import DETACH, DetachedStream
+
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+class Quiet:
+    """A hub that only remembers who left."""
+
+    def __init__(self) -> None:
+        self.gone: list[Any] = []
+
+    def fell_behind(self, stream: Any) -> None: ...
+    def caught_breath(self, stream: Any) -> None: ...
+    def left(self, stream: Any) -> None:
+        self.gone.append(stream)
+
+
+class Scene:
+    """uvicorn's protocol on a real socket, with an application that detaches and keeps what it saw."""
+
+    def __init__(self) -> None:
+        self.hub = Quiet()
+        self.state = ServerState()
+        self.protocols: list[StreamProtocol] = []
+        self.scopes: list[dict[str, Any]] = []
+        self.streams: list[DetachedStream] = []
+        self.before_detach: Callable[[], Awaitable[None]] | None = None
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scopes.append(scope)
+        if self.before_detach is not None:
+            await self.before_detach()
+        grant = Grant(("public:news",), None, Wish(channels=("public:news",)), Caller())
+        stream = DetachedStream(grant, "127.0.0.1", self.hub)
+        detach = scope.get("extensions", {}).get(DETACH)
+        if detach is not None and detach([(b"x-test", b"1")], stream):
+            self.streams.append(stream)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await send({"type": "http.response.body", "body": b"plain"})
+
+    def protocol(self) -> StreamProtocol:
+        config = Config(self.app, http=StreamProtocol, interface="asgi3", ws="none", lifespan="off", log_config=None)
+        config.load()
+        self.protocols.append(StreamProtocol(config=config, server_state=self.state, app_state={}))
+        return self.protocols[-1]
+
+    @asynccontextmanager
+    async def asked(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Send a GET on a connection of its own, and give what comes back."""
+        server = await asyncio.get_running_loop().create_server(self.protocol, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(GET)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            for protocol in self.protocols:
+                protocol._head_complete()
+            server.close()
+            while self.streams and len(self.hub.gone) < len(self.streams):
+                await asyncio.sleep(0)
+
+
+async def head_of(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(5):
+        return await reader.readuntil(b"\r\n\r\n")
+
+
+def run(check: Callable[[Scene], Awaitable[None]]) -> None:
+    asyncio.run(check(Scene()))  # type: ignore[arg-type]
+
+
+def test_status_lines_are_bytes_by_number() -> None:
+    assert STATUS_LINE[200] == b"HTTP/1.1 200 OK\r\n"
+    assert STATUS_LINE[408].startswith(b"HTTP/1.1 408 ")
+    assert STATUS_LINE[431].startswith(b"HTTP/1.1 431 ")
+
+
+def test_the_scope_of_on_message_begin_is_the_application_s() -> None:
+    async def check(scene: Scene) -> None:
+        async with scene.asked() as (reader, _):
+            await head_of(reader)
+            assert list(scene.scopes[0]["extensions"]) == [DETACH]
+
+    run(check)
+
+
+def test_the_head_is_ours_with_the_server_s_own_headers() -> None:
+    async def check(scene: Scene) -> None:
+        scene.state.default_headers = [(b"server", b"uvicorn")]
+        async with scene.asked() as (reader, _):
+            head = await head_of(reader)
+        assert head == b"HTTP/1.1 200 OK\r\nserver: uvicorn\r\nx-test: 1\r\nconnection: close\r\n\r\n"
+
+    run(check)
+
+
+def test_the_transport_s_protocol_can_be_replaced() -> None:
+    async def check(scene: Scene) -> None:
+        async with scene.asked() as (reader, writer):
+            await head_of(reader)
+            (stream,) = scene.streams
+            assert stream.transport.get_protocol() is stream
+            stream.write(b"bytes")
+            assert await reader.readexactly(5) == b"bytes"
+            writer.close()
+            while scene.hub.gone != [stream]:
+                await asyncio.sleep(0.01)
+
+    run(check)
+
+
+def test_a_server_that_stops_does_not_wait_for_what_was_discarded() -> None:
+    """`Server.shutdown` waits for `connections` and `tasks`."""
+
+    async def check(scene: Scene) -> None:
+        async with scene.asked() as (reader, _):
+            await head_of(reader)
+            await asyncio.sleep(0)
+            assert scene.protocols[0].connections is scene.state.connections
+            assert scene.state.connections == set()
+            while scene.state.tasks:
+                await asyncio.sleep(0)
+
+    run(check)
+
+
+def test_a_response_that_is_complete_gets_nothing_more_when_the_application_returns() -> None:
+    async def check(scene: Scene) -> None:
+        async with scene.asked() as (reader, _):
+            await head_of(reader)
+            while scene.state.tasks:
+                await asyncio.sleep(0)
+            scene.streams[0].write(b"end")
+            assert await reader.readexactly(3) == b"end", "no 500 and no chunk before it"
+
+    run(check)
+
+
+def test_keep_alive_does_not_cut_a_stream() -> None:
+    async def check(scene: Scene) -> None:
+        async with scene.asked() as (reader, _):
+            await head_of(reader)
+            assert scene.protocols[0].timeout_keep_alive_task is None
+            assert not scene.streams[0].transport.is_closing()
+
+    run(check)
+
+
+def test_reading_goes_on_after_flow_control_stopped_it() -> None:
+    async def check(scene: Scene) -> None:
+        async def pause() -> None:
+            scene.protocols[0].flow.pause_reading()
+
+        scene.before_detach = pause
+        async with scene.asked() as (reader, writer):
+            await head_of(reader)
+            writer.write(b"more")
+            while not scene.hub.gone:  # bytes after the request end the stream, so they were read
+                await asyncio.sleep(0.01)
+
+    run(check)
+
+
+def test_a_browser_that_left_is_known_to_the_cycle() -> None:
+    async def check(scene: Scene) -> None:
+        left = asyncio.Event()
+
+        async def wait() -> None:
+            await left.wait()
+
+        scene.before_detach = wait
+        async with scene.asked() as (_, writer):
+            while not scene.scopes:
+                await asyncio.sleep(0)
+            cycle = scene.protocols[0].cycle
+            writer.transport.abort()
+            while not cycle.disconnected:
+                await asyncio.sleep(0.01)
+            left.set()
+            while scene.state.tasks:
+                await asyncio.sleep(0)
+            assert scene.streams == []
+
+    run(check)
+
+
+def test_nothing_of_the_request_is_kept() -> None:
+    async def check(scene: Scene) -> None:
+        async with scene.asked() as (reader, _):
+            await head_of(reader)
+            (protocol,) = scene.protocols
+            assert (protocol.scope, protocol.cycle, protocol.parser, protocol.headers) == (None, None, None, None)
+
+    run(check)
+
+
+def test_an_unknown_version_streams_by_plain_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shim, "knows_uvicorn", lambda: False)
+
+    async def check(scene: Scene) -> None:
+        async with scene.asked() as (reader, _):
+            await head_of(reader)
+            assert await reader.readexactly(5) == b"plain"
+            assert scene.streams == []
+
+    run(check)
+
+
+@pytest.mark.parametrize(("version", "known"), [("0.45.9", False), ("0.46.0", True), ("0.54.3", True), ("0.55", False)])
+def test_which_versions_are_known(version: str, known: bool) -> None:
+    assert knows_uvicorn(version) is known
