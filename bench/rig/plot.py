@@ -17,13 +17,14 @@ def drawn(figures: Sequence[dict[str, Any]]) -> str:
     longest = max(side["high"] for _, side in sides)
     height = TOP + ROW * len(sides) + 16
     rows = "\n".join(_bar(number, name, side, longest) for number, (name, side) in enumerate(sides))
-    return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{_title(figures)}">
+    title = _title(figures)
+    return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{title}">
 <style>
   text {{ font: 14px system-ui, sans-serif; fill: #333 }} .title {{ font-weight: 600 }}
   .bar {{ fill: #9aa7b4 }} .ours {{ fill: #2f6fdd }} .spread {{ stroke: #333; stroke-width: 1.5 }}
   @media (prefers-color-scheme: dark) {{ text {{ fill: #ddd }} .spread {{ stroke: #ddd }} }}
 </style>
-<text class="title" x="12" y="24">{_title(figures)}</text>
+<text class="title" x="12" y="24">{title}</text>
 <text x="12" y="44">milliseconds; median, and the smallest and largest of all events</text>
 {rows}
 </svg>

@@ -73,8 +73,13 @@ class Scene:
             for protocol in self.protocols:
                 protocol._head_complete()
             server.close()
-            while self.streams and len(self.hub.gone) < len(self.streams):
-                await asyncio.sleep(0)
+            await until(lambda: len(self.hub.gone) == len(self.streams))
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not done():  # noqa: ASYNC110  uvicorn tells nobody
+            await asyncio.sleep(0.001)
 
 
 async def head_of(reader: asyncio.StreamReader) -> bytes:
@@ -120,8 +125,7 @@ def test_the_transport_s_protocol_can_be_replaced() -> None:
             stream.write(b"bytes")
             assert await reader.readexactly(5) == b"bytes"
             writer.close()
-            while scene.hub.gone != [stream]:
-                await asyncio.sleep(0.01)
+            await until(lambda: scene.hub.gone == [stream])
 
     run(check)
 
@@ -135,8 +139,7 @@ def test_a_server_that_stops_does_not_wait_for_what_was_discarded() -> None:
             await asyncio.sleep(0)
             assert scene.protocols[0].connections is scene.state.connections
             assert scene.state.connections == set()
-            while scene.state.tasks:
-                await asyncio.sleep(0)
+            await until(lambda: not scene.state.tasks)
 
     run(check)
 
@@ -145,8 +148,7 @@ def test_a_response_that_is_complete_gets_nothing_more_when_the_application_retu
     async def check(scene: Scene) -> None:
         async with scene.asked() as (reader, _):
             await head_of(reader)
-            while scene.state.tasks:
-                await asyncio.sleep(0)
+            await until(lambda: not scene.state.tasks)
             scene.streams[0].write(b"end")
             assert await reader.readexactly(3) == b"end", "no 500 and no chunk before it"
 
@@ -172,8 +174,8 @@ def test_reading_goes_on_after_flow_control_stopped_it() -> None:
         async with scene.asked() as (reader, writer):
             await head_of(reader)
             writer.write(b"more")
-            while not scene.hub.gone:  # bytes after the request end the stream, so they were read
-                await asyncio.sleep(0.01)
+            # bytes after the request end the stream, so they were read
+            await until(lambda: bool(scene.hub.gone))
 
     run(check)
 
@@ -187,15 +189,12 @@ def test_a_browser_that_left_is_known_to_the_cycle() -> None:
 
         scene.before_detach = wait
         async with scene.asked() as (_, writer):
-            while not scene.scopes:
-                await asyncio.sleep(0)
+            await until(lambda: bool(scene.scopes))
             cycle = scene.protocols[0].cycle
             writer.transport.abort()
-            while not cycle.disconnected:
-                await asyncio.sleep(0.01)
+            await until(lambda: bool(cycle.disconnected))
             left.set()
-            while scene.state.tasks:
-                await asyncio.sleep(0)
+            await until(lambda: not scene.state.tasks)
             assert scene.streams == []
 
     run(check)

@@ -1,8 +1,8 @@
 """The uvicorn shim: its httptools protocol, with bounds on the request head and one ASGI extension, *detach*.
 
 After detach the transport's protocol is the stream itself; parser, headers, scope, task and buffers are free.
-It leans on internals of uvicorn, each of which has a test (tests/gateway/test_uvicorn.py), so the versions it was tested
-with are written down here. With any other, streams go by plain `send()`.
+It leans on internals of uvicorn, each of which has a test (tests/gateway/test_uvicorn.py), so the versions it was
+tested with are written down here. With any other, streams go by plain `send()`.
 """
 
 import asyncio
