@@ -39,10 +39,12 @@ def _register_loops() -> None:
     from taskbell.store.prune import PRUNE_SECONDS, prune
 
     register(Loop(name="backlog", seconds=MEASURE_SECONDS, step=measure))
-    register(Loop(name="prune", seconds=PRUNE_SECONDS, step=partial(prune, clock=PatientClock())))
-    register(Loop(name="prune-runs", seconds=PRUNE_SECONDS, step=partial(prune_runs, clock=PatientClock())))
+    # One for all: the reaper looks at it every second, so that it is seen being set from the start.
+    clock = PatientClock()
+    register(Loop(name="prune", seconds=PRUNE_SECONDS, step=partial(prune, clock=clock)))
+    register(Loop(name="prune-runs", seconds=PRUNE_SECONDS, step=partial(prune_runs, clock=clock)))
     register(Loop(name="cancel", seconds=CANCEL_SECONDS, step=Cancels(cancel).step))
-    register(Loop(name="reaper", seconds=STEP_SECONDS, step=Reaper(probe).step))
+    register(Loop(name="reaper", seconds=STEP_SECONDS, step=Reaper(probe, wall=clock).step))
 
 
 def _register_engines() -> None:

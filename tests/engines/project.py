@@ -1,6 +1,7 @@
 """The Celery application of the tests: `celery -A tests.engines.project worker`.
 
-TASKBELL_TEST_BROKER  a `redis://` address without a database: 0 is the broker, 1 the result backend
+TASKBELL_TEST_BROKER      a `redis://` address without a database: 0 is the broker, 1 the result backend
+TASKBELL_TEST_REDELIVERY  after how many seconds the broker hands out again what nobody acknowledged; default: an hour
 """
 
 import os
@@ -24,3 +25,5 @@ app.conf.update(
 )
 if broker := os.environ.get("TASKBELL_TEST_BROKER"):
     app.conf.update(broker_url=f"{broker}/0", result_backend=f"{broker}/1")
+if seconds := os.environ.get("TASKBELL_TEST_REDELIVERY"):
+    app.conf.update(broker_transport_options={"visibility_timeout": float(seconds)})

@@ -1,5 +1,6 @@
 """Tasks that end in every way. All but `hidden` ones are listed, so their owners see them."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -136,6 +137,20 @@ def stubborn(seconds: float) -> str:
         except SystemExit:
             continue
     return SECRET
+
+
+@shared_task
+def hold_interpreter(seconds: float) -> None:
+    """As C code does that never lets other threads run; a moment after it was told to have started."""
+    time.sleep(1)
+    ctypes.PyDLL(None).usleep(round(seconds * 1_000_000))
+
+
+@shared_task(bind=True, max_retries=1)
+def once_more(self: Any, seconds: float) -> None:
+    """Succeeds at the second attempt."""
+    if not self.request.retries:
+        raise self.retry(countdown=seconds)
 
 
 @shared_task(bind=True, max_retries=1)

@@ -1,20 +1,20 @@
 """Workers that die, freeze and end, and databases that are away: everybody is told, and no task waits."""
 
-import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import median
 
-import psutil
 import pytest
 from django.db import transaction
 
 from taskbell import for_user
+from taskbell.models import Run
 from taskbell.runs.children import CHILD_WAIT
 from tests.engines import tasks
 from tests.engines.conftest import LEASE, Stage
+from tests.engines.outages import frozen, locked
 from tests.engines.worker import Owner, Pool, Worker, endings_of, lines, wait_for
 from tests.servers.postgres import Postgres
 
@@ -57,7 +57,7 @@ def test_the_ending_is_found_where_the_queue_keeps_it(stage: MakeStage) -> None:
     made = stage("sqlite")
     task = made.ada.delay(tasks.sleep, 1)
     made.ada.until(task, "running")
-    with locked(made):
+    with locked(made.project.address):
         wait_for(lambda: made.worker.has_run(task), what="run")
         made.worker.kill()
     assert made.ada.states(task) == ["running", "succeeded"]
@@ -121,6 +121,19 @@ def test_a_web_transaction_that_stays_open_does_not_hold_the_task(stage: MakeSta
     assert made.ada.states(task) == ["running", "succeeded"]
 
 
+def test_an_account_that_is_not_committed_yet_misses_nothing_of_its_task(stage: MakeStage) -> None:
+    """The worker is quicker than the transaction that creates the account and enqueues the task."""
+    made = stage("postgres")
+    with transaction.atomic():
+        bob = made.project.person("bob")
+        with for_user(bob):
+            task = tasks.steps.delay(3)
+        wait_for(lambda: made.worker.has_run(task), what="run")
+        time.sleep(2)
+    wait_for(lambda: Run.objects.filter(task_id=str(task), state="succeeded").exists(), what="told", timeout=10)
+    assert Run.objects.get(task_id=str(task)).done == 3
+
+
 def tasks_run_on(made: Stage, frozen: AbstractContextManager[object], seconds: float, path: Path) -> None:
     """Tasks run while the database does not answer, and everything but progress is told afterwards."""
     count = int(seconds / 0.2)
@@ -134,33 +147,9 @@ def tasks_run_on(made: Stage, frozen: AbstractContextManager[object], seconds: f
     assert_each_ended_once(made.ada, "succeeded", told)
 
 
-@contextmanager
-def locked(made: Stage) -> Iterator[None]:
-    """Hold SQLite's one write lock."""
-    with closing(sqlite3.connect(made.project.address, isolation_level=None, timeout=30)) as holder:
-        holder.execute("begin immediate")
-        yield
-        holder.execute("rollback")
-
-
-@contextmanager
-def frozen(postgres: Postgres) -> Iterator[None]:
-    """Stop every process of the server."""
-    assert postgres.process is not None
-    main = psutil.Process(postgres.process.pid)
-    servers = [main, *main.children(recursive=True)]
-    for server in servers:
-        server.suspend()
-    try:
-        yield
-    finally:
-        for server in servers:
-            server.resume()
-
-
 def test_with_sqlite_locked_tasks_run_on(stage: MakeStage, tmp_path: Path) -> None:
     made = stage("sqlite")
-    tasks_run_on(made, locked(made), 5, tmp_path / "notes")
+    tasks_run_on(made, locked(made.project.address), 5, tmp_path / "notes")
 
 
 def test_with_postgres_frozen_tasks_run_on(stage: MakeStage, postgres: Postgres, tmp_path: Path) -> None:
@@ -171,7 +160,7 @@ def test_with_postgres_frozen_tasks_run_on(stage: MakeStage, postgres: Postgres,
 @pytest.mark.slow
 def test_with_sqlite_locked_for_a_minute_tasks_run_on(stage: MakeStage, tmp_path: Path) -> None:
     made = stage("sqlite")
-    tasks_run_on(made, locked(made), 60, tmp_path / "notes")
+    tasks_run_on(made, locked(made.project.address), 60, tmp_path / "notes")
 
 
 @pytest.mark.slow

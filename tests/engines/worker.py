@@ -84,12 +84,21 @@ class Owner:
 
     def __init__(self, project: Project, gateway: Gateway, name: str = "ada") -> None:
         self.user: User = project.person(name)
-        self._stream = gateway.stream(cookie=project.sign_in(self.user), timeout=3600)
+        self._cookie = project.sign_in(self.user)
         self._events: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._news = threading.Condition()
+        self._open(gateway, "")
+
+    def _open(self, gateway: Gateway, place: str) -> None:
+        self._stream = gateway.stream(cookie=self._cookie, timeout=3600, last_event_id=place)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._stream.read()  # the first ping: from here on nothing is missed
         self._thread.start()
+
+    def come_back(self, gateway: Gateway) -> None:
+        """Go on at another gateway, from where the stream was cut."""
+        self.close()
+        self._open(gateway, self._stream.last_event_id)
 
     def _read(self) -> None:
         try:

@@ -20,6 +20,7 @@ from taskbell.runs.beats import SLOW_SECONDS, STALL_SECONDS
 from taskbell.runs.probes import Probes
 from taskbell.runs.reaper import INTERRUPTED, REPEAT_SECONDS, STEP_SECONDS, Reaper
 from taskbell.runs.states import Fact, Run
+from taskbell.store.clock import PatientClock
 from taskbell.testing import deliver
 from tests.runs.telling import Life, told
 
@@ -53,7 +54,7 @@ class Watch:
         self.now = 1_000.0
         self.set_by = 0.0
         self._began = time.time() - self.now
-        self.reaper = Reaper(probe, clock=lambda: self.now, wall=self.wall)
+        self.reaper = Reaper(probe, clock=lambda: self.now, wall=PatientClock(self.wall, lambda: self.now))
 
     def wall(self, alias: str) -> float:
         return self._began + self.now + self.set_by
@@ -367,6 +368,13 @@ class TestWaiting:
         assert queued.row.state == "lost"
         assert watch.wait(12) == ["lost"]
         assert retrying.row.state == "lost"
+
+    def test_what_runs_where_nothing_beats_is_lost_as_late(self, ada: Any, watch: Watch) -> None:
+        """An eager task whose process was killed."""
+        life = running(ada, None)
+        assert watch.wait(QUEUE_LIMIT - 1) == []
+        assert watch.wait(2) == ["lost"]
+        assert life.row.state == "lost"
 
     def test_each_wait_is_counted_from_its_own_beginning(self, ada: Any, watch: Watch) -> None:
         life = Life(ada)

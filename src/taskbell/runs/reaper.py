@@ -17,7 +17,7 @@ from taskbell.runs.facts import to_row
 from taskbell.runs.probes import Probe, Probes
 from taskbell.runs.rows import to_run
 from taskbell.runs.states import WAITING, Fact, Kind, Run
-from taskbell.store.clock import PatientClock, read_clock
+from taskbell.store.clock import PatientClock
 from taskbell.store.outbox import insert
 
 STEP_SECONDS: Final = 1.0
@@ -32,18 +32,18 @@ _Told = tuple[str, Kind, int, str]
 class Reaper:
     """Watches workers and waiting runs; `step` is called about once a second.
 
-    `clock` is monotonic, `wall` reads what the database's clock shows; both in seconds.
+    `clock` is monotonic, in seconds; `wall` is what waiting runs are judged by.
     """
 
     def __init__(
         self,
         probe: Probe,
         clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[str], float] = read_clock,
+        wall: PatientClock | None = None,
     ) -> None:
         self._probes = Probes(probe)
         self._clock = clock
-        self._wall = PatientClock(wall, clock)
+        self._wall = wall or PatientClock()
         self._beats = Beats(clock)
         self._told: dict[_Told, float] = {}
 
@@ -76,10 +76,13 @@ class Reaper:
         overdue = waiting.filter(_waits_since(late), late=False).exclude(_waits_since(lost))
         expired = waiting.filter(_waits_since(late), state="queued", expires_at__lt=late)
         hopeless = waiting.filter(_waits_since(lost))
+        # Run by a process that has no beat, as an eager task is: nobody can tell whether it lives.
+        unwatched = RunRow.objects.using(alias).filter(state="running", worker=None, steps=None, since__lt=lost)
         return [
             *_facts("late", overdue[:MOST_RUNS], alias),
             *_facts("expired", filter(self._has_outlived, expired[:MOST_RUNS]), alias),
             *_facts("lost", hopeless[:MOST_RUNS], alias),
+            *_facts("lost", unwatched[:MOST_RUNS], alias),
             *_facts("lost", filter(self._is_abandoned, _still_trees(late, alias)), alias),
         ]
 
