@@ -22,6 +22,7 @@ from taskbell.wakeups import bell
 from tests.management.calls import number, say, taskbell
 from tests.servers.process import free_port
 from tests.servers.project import Project, environment
+from tests.servers.valkey import Valkey
 
 DATABASES = pytest.mark.parametrize("database", ["sqlite", "postgres"])
 
@@ -245,6 +246,19 @@ def test_workers_that_live_and_that_do_not(project: Callable[[str], Project], mo
             ended.set()
             beating.join()
     assert Worker.objects.get(id=dead.id).beat == 7
+
+
+@pytest.mark.proof
+def test_a_broker_that_is_there_and_one_that_is_not(project: Callable[[str], Project], valkey: Valkey) -> None:
+    one = project("sqlite")
+    one.configure(TASKS={"*": ""})
+    for broker, said in {
+        valkey.url: "ok    queue     the broker can be reached",
+        f"redis://127.0.0.1:{free_port()}/0": "look  queue     celery cannot be reached: ",
+    }.items():
+        one.env["CELERY_BROKER_URL"] = broker
+        out = one.run("taskbell", "doctor").stdout
+        assert told(out)["queue"].startswith(said), out
 
 
 @pytest.mark.proof

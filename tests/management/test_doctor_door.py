@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.db import connection, transaction
 
 from taskbell.models import Log, LogHead, Outbox
@@ -21,9 +23,9 @@ pytestmark = pytest.mark.proof
 GOOD = "proxy_http_version 1.1; proxy_set_header Connection ''; proxy_set_header Host $http_host;"
 
 
-def doctor(one: Project, url: str) -> tuple[int, str]:
+def doctor(one: Project, url: str, *options: str) -> tuple[int, str]:
     """Return the exit status and what was printed."""
-    ran = one.run("taskbell", "doctor", "--url", url)
+    ran = one.run("taskbell", "doctor", "--url", url, *options)
     assert ran.stderr == ""
     return ran.returncode, ran.stdout
 
@@ -171,3 +173,28 @@ def test_a_gateway_that_is_not_rung(one: Project) -> None:
         if "look  delivery  the test event came by the stream late" in out:
             return
     raise AssertionError(out)
+
+
+def test_a_person_who_is_signed_in(one: Project) -> None:
+    one.person("yamkant")
+    gateway = one.serve()
+    status, out = doctor(one, address(gateway), "--user", "yamkant")
+    assert (status, failed(out)) == (0, [])
+    assert re.fullmatch(r"ok    session   one's own stream opens \(\d+ ms\)", told(out)["session"])
+    assert not Session.objects.exists(), "it is signed out again"
+
+
+def test_a_gateway_with_another_secret_key(one: Project, tmp_path: Path) -> None:
+    """Sessions of the site mean nothing to it, and everybody is a stranger."""
+    one.person("yamkant")
+    (tmp_path / "stranger.py").write_text("from tests.settings import *\nSECRET_KEY = 'another'\n")
+    before = dict(one.env)
+    one.env |= {"DJANGO_SETTINGS_MODULE": "stranger", "PYTHONPATH": f"{tmp_path}:{one.env['PYTHONPATH']}"}
+    gateway = one.serve()
+    one.env.clear()
+    one.env.update(before)
+    status, out = doctor(one, address(gateway), "--user", "yamkant")
+    assert (status, failed(out)) == (1, ["session"])
+    assert "HTTP 401: Sign in first." in told(out)["session"]
+    assert "-> The gateway does not know a session made here" in out
+    assert not Session.objects.exists()

@@ -22,6 +22,10 @@ class Engine(ABC):
         """Tell the workers of these names to stop these runs, or not to start them; may raise and may take long."""
 
     @abstractmethod
+    def reach(self) -> None:
+        """Connect to the queue once, or raise; takes seconds at most."""
+
+    @abstractmethod
     def probe(self, run: Run) -> Fact | None:
         """Ask the queue how a run ended, None if it does not know; may raise and may take long."""
 
@@ -39,6 +43,17 @@ def probe(run: Run) -> Fact | None:
     """Ask the engine of a run how it ended; None if it does not know, or this process does not listen to it."""
     engine = _engines.get(run.identity.engine)
     return engine.probe(run) if engine is not None else None
+
+
+def unreachable() -> dict[str, Exception]:
+    """Try every queue, and return by its name why it cannot be reached; may take seconds."""
+    found: dict[str, Exception] = {}
+    for name, engine in _engines.items():
+        try:
+            engine.reach()
+        except Exception as error:  # noqa: BLE001  each library has errors of its own
+            found[name] = error
+    return found
 
 
 def cancel(runs: Sequence[Run], workers: Sequence[str]) -> None:

@@ -41,6 +41,9 @@ class Celery(Engine):
         for signal, handler in HANDLERS.items():
             getattr(signals, signal).connect(handler, weak=False, dispatch_uid=f"{UID}.{signal}")
 
+    def reach(self) -> None:
+        cancel.reach_broker()
+
     def probe(self, run: Run) -> Fact | None:
         return results.ending_of(run)
 

@@ -44,6 +44,12 @@ def tell_workers(runs: Sequence[Run], workers: Sequence[str]) -> None:
         current_app.control.broadcast(COMMAND, arguments, destination=list(workers), connection=connection)
 
 
+def reach_broker() -> None:
+    """Connect to the broker, or raise."""
+    with current_app.connection_for_write(connect_timeout=CONNECT_SECONDS) as connection:
+        connection.connect()
+
+
 # The worker's main process
 
 

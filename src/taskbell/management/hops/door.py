@@ -67,6 +67,18 @@ class Door:
             if apart := _clock_difference(response):
                 yield Finding("look", "clock", f"the gateway's is {apart:.0f} s from ours", CLOCK_ADVICE)
 
+    def enter(self, cookie: str) -> Iterator[Finding]:
+        """Ask for one's own stream with the cookie of somebody who is signed in; raise `Shut` if it does not open."""
+        began = time.monotonic()
+        with self._asked("session", self._parts.path, cookie) as response:
+            if response.status != OK:
+                said = "" if _is_stream(response) else response.read(PIECE).decode("utf-8", "replace").strip()
+                text, advice = _refusal(response, said)
+                raise Shut("session", text, STRANGER if response.status == UNAUTHORIZED else advice)
+            if not OpenStream(response, "").hears(b"event: ping", ANSWER_SECONDS):
+                raise Shut("session", "one's own stream opens, but its first bytes do not come", GATHERED)
+            yield Finding("ok", "session", f"one's own stream opens ({_ms(began)})")
+
     @contextmanager
     def open(self) -> Iterator["OpenStream"]:
         """Open a stream that nobody else reads; raise `Shut` where it would not work in a browser."""
@@ -87,11 +99,12 @@ class Door:
             yield stream
 
     @contextmanager
-    def _asked(self, hop: str, path: str) -> Iterator[http.client.HTTPResponse]:
+    def _asked(self, hop: str, path: str, cookie: str = "") -> Iterator[http.client.HTTPResponse]:
         kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(self._parts.hostname or "", self._parts.port, timeout=ANSWER_SECONDS)
         try:
-            connection.request("GET", path, headers={"Accept": "text/event-stream", "Accept-Encoding": OFFERED})
+            headers = {"Accept": "text/event-stream", "Accept-Encoding": OFFERED, "Cookie": cookie}
+            connection.request("GET", path, headers={name: value for name, value in headers.items() if value})
             yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise Shut(hop, *_failure(error, self.url, hop)) from error
@@ -124,6 +137,12 @@ class OpenStream:
 
 
 GATHERED: Final = "Something between gathers it (nginx: `proxy_buffering off`, and X-Accel-Buffering not ignored)."
+
+
+STRANGER: Final = (
+    "The gateway does not know a session made here: have both the same SECRET_KEY, SESSION_ENGINE and database or "
+    "cache, and does the proxy pass cookies on?"
+)
 
 
 def _is_stream(response: http.client.HTTPResponse) -> bool:

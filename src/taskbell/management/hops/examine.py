@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import Error as DatabaseError
 from django.urls import NoReverseMatch, reverse
 
@@ -16,10 +17,12 @@ from taskbell.management.hops.here import (
     look_at_database,
     look_at_journal,
     look_at_outbox,
+    look_at_queues,
     look_at_server,
     look_at_wakeup,
     look_at_workers,
 )
+from taskbell.management.hops.session import signed_in
 
 #: Where `serve` listens unless it is told otherwise.
 USUAL_ORIGIN: Final = "http://127.0.0.1:8001"
@@ -29,13 +32,17 @@ HOPS: Final[tuple[Callable[[str], Finding | None], ...]] = (
     look_at_clock,
     look_at_outbox,
     look_at_wakeup,
+    look_at_queues,
     look_at_workers,
     look_at_server,
 )
 
 
-def examine(alias: str, url: str | None = None) -> Iterator[Finding]:
-    """Yield what every hop is like, in the order of an event's way; `url` is where browsers read streams."""
+def examine(alias: str, url: str | None = None, user: AbstractBaseUser | None = None) -> Iterator[Finding]:
+    """Yield what every hop is like, in the order of an event's way.
+
+    `url` is where browsers read streams; as `user` the doctor signs in to try their own one.
+    """
     yield from configuration()
     database = look_at_database(alias)
     yield database
@@ -49,16 +56,19 @@ def examine(alias: str, url: str | None = None) -> Iterator[Finding]:
         if finding is not None:
             yield finding
     try:
-        yield from _the_way(alias, url)
+        yield from _the_way(alias, url, user)
     except DatabaseError as error:
         yield _refused("tick", error)
 
 
-def _the_way(alias: str, url: str | None) -> Iterator[Finding]:
+def _the_way(alias: str, url: str | None, user: AbstractBaseUser | None) -> Iterator[Finding]:
     """Yield what the way of a test event is like: through the door if it is open, else as far as it goes."""
     door = Door(url or USUAL_ORIGIN + _prefix())
     try:
         yield from door.knock()
+        if user is not None:
+            with signed_in(user) as cookie:
+                yield from door.enter(cookie)
         with door.open() as stream:
             yield Finding("ok", "stream", f"it opens, neither gathered nor compressed ({stream.took})")
             yield from send_canary(alias, stream)

@@ -12,7 +12,8 @@ from django.db import connections
 
 from taskbell.checks import TAG
 from taskbell.conf import current
-from taskbell.management.database import trouble_with
+from taskbell.engines.base import unreachable
+from taskbell.management.database import first_line, trouble_with
 from taskbell.management.hops.finding import Finding, Grade
 from taskbell.management.verbs.status import read_status
 from taskbell.models import Worker
@@ -117,6 +118,16 @@ def look_at_server(alias: str) -> Finding:
     return Finding(
         "look", "server", "uvicorn is not installed here", "To run gateways here: pip install 'taskbell[serve]'"
     )
+
+
+def look_at_queues(alias: str) -> Finding | None:
+    """Tell whether the queues of tasks can be reached; nothing to tell where people see no task."""
+    if not current().TASKS:
+        return None
+    if troubles := unreachable():
+        text = "; ".join(f"{name} cannot be reached: {first_line(error)}" for name, error in troubles.items())
+        return Finding("look", "queue", text, "Does the broker run? Until then nothing is enqueued or cancelled.")
+    return Finding("ok", "queue", "the broker can be reached")
 
 
 def look_at_workers(alias: str) -> Finding | None:

@@ -7,6 +7,7 @@ from django.db import router
 
 from taskbell.management.hops.examine import USUAL_ORIGIN, examine
 from taskbell.management.verbs.base import Verb
+from taskbell.management.verbs.publish import person
 from taskbell.models import Outbox
 
 
@@ -24,9 +25,11 @@ class Doctor(Verb):
             help=f"Where browsers read streams, like https://mysite.example/events/ (default: on {USUAL_ORIGIN}).",
         )
 
-    def run(self, out: OutputWrapper, *, url: str | None, **options: Any) -> int:
+        parser.add_argument("--user", metavar="NAME", help="Sign in as this person for a moment, and try their stream.")
+
+    def run(self, out: OutputWrapper, *, url: str | None, user: str | None, **options: Any) -> int:
         failed = 0
-        for finding in examine(router.db_for_write(Outbox), url):
+        for finding in examine(router.db_for_write(Outbox), url, person(user) if user else None):
             out.write(f"{finding.grade:<5} {finding.hop:<9} {finding.text}")
             if finding.advice:
                 out.write(f"{'':15} -> {finding.advice}")
