@@ -449,6 +449,26 @@ class TestFolds:
             assert sum(payloads(moved_while_more(ticker))) == 6
         assert Outbox.objects.get().payload == "100"
 
+    def test_rows_that_quarrel_only_together_go_one_after_the_other(self, ticker: Ticker) -> None:
+        """And each sees what those before it have changed, so none is folded into what is not true any more."""
+
+        class Counting(Recording):
+            total = 0
+
+            def fold(self, rows: Sequence[Outbox], using: str) -> list[Entry]:
+                if len(rows) > 1:
+                    raise ValueError("I can only do one")
+                return [entry(row, payload=str(self.total + 1)) for row in rows]
+
+            def numbered(self, entries: Sequence[Numbered], using: str) -> None:
+                self.total += len(entries)
+
+        with folding("proof", fold=Counting(as_event)):
+            for number in range(5):
+                fact("proof", number)
+            assert payloads(moved_while_more(ticker)) == [1, 2, 3, 4, 5]
+        assert ticker.failed == 0
+
     def test_only_the_fold_that_refuses_is_narrowed(self, ticker: Ticker) -> None:
         with folding("sound") as sound, folding("bad") as bad, pytest.MonkeyPatch.context() as patch:
             patch.setattr(bad, "numbered", refuse_all)

@@ -179,6 +179,16 @@ def test_a_reaper_that_starts_in_the_middle_of_a_lease_begins_anew(stage: MakeSt
     assert made.ada.states(task) == ["running", "lost"]
 
 
+def test_the_result_of_an_earlier_task_of_the_same_id_is_not_believed(stage: MakeStage) -> None:
+    """Callers use ids again; and Celery keeps a stored success, whatever becomes of the second."""
+    made = stage("sqlite", concurrency=1)
+    made.ada.states(made.ada.delay(tasks.succeed, task_id="again"))
+    made.ada.delay(tasks.sleep, 60, task_id="again")
+    made.ada.until("again", lambda run: run["state"] == "running" and run["name"].endswith("sleep"))
+    made.worker.kill()
+    made.ada.until("again", "lost", LEASE + GRACE)
+
+
 class TestTakenBack:
     """Lost is what is believed: the worker had not beaten for a lease. What really became of the task is told."""
 

@@ -15,7 +15,7 @@ from taskbell.store.people import channels_of
 
 
 class FoldRefused(Exception):
-    """A fold cannot write what one of these rows became."""
+    """A fold cannot write what one of these rows became, or not of all of them together."""
 
     def __init__(self, rows: Sequence[int]) -> None:
         super().__init__(self.__doc__)
@@ -152,8 +152,8 @@ def _fold(fold: Fold, rows: list[Outbox], using: str, sifted: Sifted) -> list[En
             sifted.failed.append(rows[0].id)
             return []
     sound = [row for row in rows if _folds_alone(fold, row, using, sifted)]
-    if len(sound) == len(rows):  # they quarrel only together
-        return [entry for row in rows for entry in _fold(fold, [row], using, sifted)]
+    if len(sound) == len(rows):  # they quarrel only together: one after the other, each in a tick of its own
+        raise FoldRefused([row.id for row in rows])
     # Together again: alone, a row does not see what those before it in the batch have changed.
     return _fold(fold, sound, using, sifted) if sound else []
 
