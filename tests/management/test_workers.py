@@ -27,10 +27,10 @@ STREAMS = 40
 class Workers:
     """A gateway of several workers, and streams of which it is known who holds them."""
 
-    def __init__(self, one: Project, count: int, **options: bool) -> None:
+    def __init__(self, one: Project, count: int, *words: str, **options: bool) -> None:
         one.configure(**QUICK | {"PING": 5})
         port = free_port()
-        command = ["-m", "django", "taskbell", "serve", "--port", str(port), "--workers", str(count)]
+        command = ["-m", "django", "taskbell", "serve", "--port", str(port), "--workers", str(count), *words]
         self.gateway = Gateway(
             [sys.executable, *command], port=port, env=one.env, cwd=one.folder, log=one._log(), **options
         )
@@ -70,7 +70,7 @@ def gone(pid: int) -> bool:
 
 @pytest.fixture
 def workers(project: Callable[[str], Project]) -> Callable[..., Workers]:
-    return lambda database="sqlite", count=2, **options: Workers(project(database), count, **options)
+    return lambda database="sqlite", count=2, *words, **options: Workers(project(database), count, *words, **options)
 
 
 @pytest.mark.proof
@@ -108,6 +108,20 @@ def test_every_worker_told_beside_the_parent(workers: Callable[..., Workers]) ->
         streams = all.open(stack)
         for pid in [all.gateway.pid, *streams]:
             os.kill(pid, signal.SIGTERM)
+        for stream in (stream for held in streams.values() for stream in held):
+            assert stream.rest()[-1].json == {"reason": "drain"}
+        assert all.gateway.wait(10) == 0
+
+
+@pytest.mark.proof
+def test_a_second_ctrl_c_does_not_wait_for_the_notice(workers: Callable[..., Workers]) -> None:
+    all = workers("sqlite", 2, "--notice", "600")
+    with ExitStack() as stack:
+        streams = all.open(stack)
+        all.gateway.send_signal(signal.SIGINT)
+        # Each of these goes to either worker.
+        all.gateway.wait_until(lambda: {all.gateway.status("/readyz") for _ in range(12)} == {503}, what="not ready")
+        all.gateway.send_signal(signal.SIGINT)
         for stream in (stream for held in streams.values() for stream in held):
             assert stream.rest()[-1].json == {"reason": "drain"}
         assert all.gateway.wait(10) == 0

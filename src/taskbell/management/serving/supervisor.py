@@ -106,14 +106,19 @@ class Supervisor:
     async def run(self) -> int:
         """Start the workers, keep them, and drain them together; 0 if all ended in order and in time."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._ending.set)
+        loop.add_signal_handler(signal.SIGTERM, self._ending.set)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
         keeping = [asyncio.create_task(self._keep(worker)) for worker in self.workers]
         watching = asyncio.create_task(self._watch())
         await self._ending.wait()
         watching.cancel()
         await self._drain(keeping)
         return 1 if any(await asyncio.gather(*keeping)) else 0
+
+    def _interrupt(self) -> None:
+        if self._ending.is_set():  # a second Ctrl-C: to be quick about it
+            self._tell_all(signal.SIGINT)
+        self._ending.set()
 
     def reports(self) -> list[tuple[str, Report]]:
         """Return what each worker last said, by its number; none is ready once they were told to end."""
