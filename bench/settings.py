@@ -4,6 +4,7 @@
 the conninfo of a PostgreSQL database and comes before it.
 """
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -71,4 +72,5 @@ TASKBELL = {
     "STREAMS_PER_ADDRESS": WITHOUT_LIMIT,
     "STREAMS_PER_PERSON": WITHOUT_LIMIT,
     "TASKS": {"bench.listed": "Measured"},
+    **json.loads(os.environ.get("BENCH_TASKBELL") or "{}"),
 }

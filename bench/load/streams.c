@@ -3,6 +3,9 @@
  * Every `t=<nanoseconds of the monotonic clock>` in a body is one delivery, however the bytes were cut into reads.
  * Writes "ready <opened>" to stderr when the last handshake is over, and one JSON object to stdout at the end:
  * after --seconds, after --events events reached every open stream, or at SIGTERM or SIGINT.
+ *
+ * With --storm all streams are cut at once at a line on stdin. At the next line they come back, each with its cursor and
+ * the cookie it was given, and each has to get --missed events, in order and none twice.
  */
 #define _GNU_SOURCE
 #include "tool.h"
@@ -11,6 +14,7 @@
 #include <getopt.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
@@ -35,6 +39,8 @@ enum {
     TRICKLE_MS = 250,
     LEAST_STAMP_DIGITS = 10, /* a shorter `t=` is somebody's text */
     MOST_STAMP_DIGITS = 19,
+    CURSOR_BYTES = 65, /* of the wire: at most 64 characters */
+    SETTLE_MS = 1000, /* after the last missed event: what comes now comes twice */
 };
 
 /* What a reader does once its response head has come. */
@@ -57,6 +63,8 @@ static struct {
     const char *last_event_id;
     bool each;
     bool byes;
+    bool storm;
+    long missed;
 } asked = {
     .host = "127.0.0.1",
     .path = "/events/public:bench/",
@@ -181,6 +189,11 @@ struct stream {
     char *head;
     uint64_t bye_at, ended_at; /* 0: none, or not in order */
     long retry_ms;
+    /* of a storm */
+    char *pass;
+    char cursor[CURSOR_BYTES];
+    uint64_t newest;
+    long got;
 };
 
 static struct {
@@ -188,6 +201,8 @@ static struct {
     long begun, opened, failed, closed;
     uint64_t began, ready, first, last;
     uint64_t deliveries, bytes, complete_events;
+    long placed, caught_up, wrong, passes;
+    bool back;
     struct latencies handshake, delivery;
     char problem[256]; /* the first thing that went wrong, for the reader of the result */
 } run;
@@ -219,8 +234,25 @@ static void end_stream(struct stream *s, const char *problem)
     s->fd = -1;
 }
 
-static void delivered(uint64_t stamp, uint64_t at)
+/* A missed event of a storm is one stream's own: later than the one before, and not one too many. */
+static void caught_up_with(struct stream *s, uint64_t stamp)
 {
+    if (stamp <= s->newest || ++s->got > asked.missed)
+        run.wrong++;
+    else if (s->got == asked.missed)
+        run.caught_up++;
+    s->newest = stamp;
+}
+
+static void delivered(struct stream *s, uint64_t stamp, uint64_t at)
+{
+    if (asked.storm) {
+        if (!run.deliveries++)
+            run.first = at;
+        run.last = at;
+        caught_up_with(s, stamp);
+        return;
+    }
     struct event *e = event_of(stamp);
     if (!e->streams++)
         e->first = at;
@@ -262,7 +294,7 @@ static void scan(struct stream *s, const char *p, const char *end, uint64_t at)
             }
             s->scan = SEEKING;
             if (s->digits >= LEAST_STAMP_DIGITS && s->stamp <= at)
-                delivered(s->stamp, at);
+                delivered(s, s->stamp, at);
             break;
         }
     }
@@ -326,8 +358,26 @@ static void look_for_bye(struct stream *s, const char *p, size_t length, uint64_
     }
 }
 
+/* Before the cut hardly anything arrives, so an id is never split between two reads. */
+static void note_cursor(struct stream *s, const char *p, size_t length)
+{
+    static const char name[] = "\nid: ";
+    const char *end = p + length, *found, *stop;
+    while ((found = memmem(p, (size_t)(end - p), name, sizeof name - 1))) {
+        p = found + sizeof name - 1;
+        stop = memchr(p, '\n', (size_t)(end - p));
+        if (!stop || stop - p >= CURSOR_BYTES)
+            return;
+        run.placed += !*s->cursor;
+        memcpy(s->cursor, p, (size_t)(stop - p));
+        s->cursor[stop - p] = 0;
+    }
+}
+
 static void take_body(struct stream *s, const char *p, size_t length, uint64_t at)
 {
+    if (asked.storm && !run.back)
+        note_cursor(s, p, length);
     run.bytes += length;
     if (asked.byes)
         look_for_bye(s, p, length, at);
@@ -345,6 +395,19 @@ static void turn_bad(struct stream *s)
     struct sock_fprog filter = {.len = 1, .filter = &drop};
     if (asked.reader == VANISHED && setsockopt(s->fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) < 0)
         die("SO_ATTACH_FILTER: %s", strerror(errno));
+}
+
+/* Keep `name=value` of the first cookie that a response sets. */
+static void note_pass(struct stream *s)
+{
+    static const char name[] = "\r\nSet-Cookie: ";
+    const char *found = strcasestr(s->head, name);
+    if (!found)
+        return;
+    found += sizeof name - 1;
+    free(s->pass);
+    s->pass = strndup(found, strcspn(found, ";\r\n"));
+    run.passes++;
 }
 
 static void take_head(struct stream *s, const char *p, size_t length, uint64_t at)
@@ -366,6 +429,8 @@ static void take_head(struct stream *s, const char *p, size_t length, uint64_t a
     }
     blank[2] = 0;
     s->chunked = strcasestr(s->head, "\r\nTransfer-Encoding: chunked\r\n") != NULL;
+    if (asked.storm)
+        note_pass(s);
     size_t used = (size_t)(blank + 4 - s->head) - before;
     free(s->head);
     s->head = NULL;
@@ -433,14 +498,15 @@ static const char *path_of(long index)
     return path;
 }
 
-static size_t write_request(char *request, long index)
+static size_t write_request(char *request, const struct stream *s)
 {
-    const char *cookie = cookies.count ? cookies.lines[index % cookies.count] : NULL;
+    const char *cookie = cookies.count ? cookies.lines[(s - run.all) % cookies.count] : NULL;
+    const char *cursor = *s->cursor ? s->cursor : asked.last_event_id;
     int length = snprintf(request, REQUEST_BYTES,
-                          "GET %s HTTP/1.1\r\nHost: %s:%d\r\nAccept: text/event-stream\r\n%s%s%s%s%s%s\r\n", path_of(index),
-                          asked.host, asked.port, cookie ? "Cookie: " : "", cookie ? cookie : "", cookie ? "\r\n" : "",
-                          asked.last_event_id ? "Last-Event-ID: " : "", asked.last_event_id ? asked.last_event_id : "",
-                          asked.last_event_id ? "\r\n" : "");
+                          "GET %s HTTP/1.1\r\nHost: %s:%d\r\nAccept: text/event-stream\r\n%s%s%s%s%s%s%s%s\r\n",
+                          path_of(s - run.all), asked.host, asked.port, cookie ? "Cookie: " : "", cookie ? cookie : "",
+                          cookie && s->pass ? "; " : "", cookie && s->pass ? s->pass : "", cookie ? "\r\n" : "",
+                          cursor ? "Last-Event-ID: " : "", cursor ? cursor : "", cursor ? "\r\n" : "");
     if (length >= REQUEST_BYTES)
         die("the request is over %d bytes", REQUEST_BYTES);
     return (size_t)length;
@@ -456,7 +522,7 @@ static void send_request(struct stream *s)
         end_stream(s, strerror(error));
         return;
     }
-    size_t length = write_request(request, s - run.all);
+    size_t length = write_request(request, s);
     if (send(s->fd, request, length, MSG_NOSIGNAL) != (ssize_t)length) {
         end_stream(s, "the request could not be sent in one piece");
         return;
@@ -531,7 +597,7 @@ static void open_streams(const struct sockaddr_in *server)
     run.began = now_ns();
     uint64_t deadline = run.began + (uint64_t)(asked.connect_seconds * NS_PER_S);
     /* A stream that was opened and closed again is not in flight either. */
-    while (run.opened + run.failed < asked.streams && !told_to_stop) {
+    while ((run.opened + run.failed < asked.streams || (asked.storm && run.placed < run.opened)) && !told_to_stop) {
         while (run.begun < asked.streams && run.begun - run.opened - run.failed < asked.in_flight)
             begin_stream(&run.all[run.begun++], server);
         if (now_ns() > deadline) {
@@ -544,6 +610,47 @@ static void open_streams(const struct sockaddr_in *server)
     run.ready = now_ns();
     fprintf(stderr, "ready %ld\n", run.opened);
     fflush(stderr);
+}
+
+/* Wait for the sign on stdin, reading what arrives meanwhile. */
+static void await_line(void)
+{
+    struct pollfd sign = {.fd = STDIN_FILENO, .events = POLLIN};
+    char line[64];
+    while (!told_to_stop && poll(&sign, 1, 0) == 0)
+        turn(TURN_MS);
+    if (read(STDIN_FILENO, line, sizeof line) <= 0)
+        told_to_stop = 1;
+}
+
+static void cut_streams(void)
+{
+    for (long i = 0; i < asked.streams; i++) {
+        struct stream *s = &run.all[i];
+        if (s->phase == OVER)
+            continue;
+        close(s->fd);
+        s->phase = CONNECTING;
+        s->scan = SEEKING;
+        s->chunk = SIZE;
+        s->head_length = 0;
+        s->chunk_left = 0;
+    }
+    if (run.closed || run.failed)
+        die("%ld streams were gone before they were cut: %s", run.closed + run.failed, run.problem);
+    fprintf(stderr, "cut %ld\n", run.opened);
+    run.begun = run.opened = 0;
+    run.handshake = (struct latencies){0};
+    run.back = true;
+}
+
+static void listen_until_caught_up(void)
+{
+    uint64_t deadline = now_ns() + (uint64_t)(asked.seconds * NS_PER_S);
+    while (asked.missed && !told_to_stop && now_ns() < deadline && run.caught_up < run.opened && !run.closed)
+        turn(TURN_MS);
+    for (deadline = now_ns() + SETTLE_MS * (uint64_t)NS_PER_MS; !told_to_stop && now_ns() < deadline;)
+        turn(TURN_MS);
 }
 
 static void listen_to_streams(void)
@@ -648,6 +755,9 @@ static void print_result(void)
            (unsigned long long)run.deliveries, events.count, (unsigned long long)run.complete_events,
            (unsigned long long)run.bytes, delivery_s, delivery_s > 0 ? (double)run.deliveries / delivery_s : 0.0);
     print_latencies("latency_ms", &run.delivery);
+    if (asked.storm)
+        printf(",\n \"storm\": {\"passes\": %ld, \"caught_up\": %ld, \"wrong\": %ld, \"seconds\": %.4f}", run.passes,
+               run.caught_up, run.wrong, run.last ? (double)(run.last - run.began) / NS_PER_S : 0.0);
     print_to_all("to_all_ms", false);
     print_to_all("spread_ms", true);
     if (asked.each)
@@ -672,6 +782,8 @@ static const char usage[] =
     "  --cookies FILE          one Cookie header value a line; stream i sends line i, round and round\n"
     "  --last-event-id CURSOR  resume here\n"
     "  --reader KIND           good, or, after the response head: stopped, trickling (8 KB a second), vanished\n"
+    "  --storm                 at a line on stdin cut all streams, at the next one let them come back\n"
+    "  --missed K              each of them then has to get K events (0)\n"
     "  --each                  list every event: stamp, first and last delivery on the monotonic clock, streams\n"
     "  --byes                  list every `bye`: when it came, its retry, when its stream ended in order (else 0)\n";
 
@@ -694,7 +806,7 @@ static enum reader reader_of(const char *text)
 
 static void read_command_line(int count, char **words)
 {
-    enum { HOST = 1, PORT, PATH, PATHS, STREAMS, SECONDS, EVENTS, IN_FLIGHT, PER_ADDRESS, CONNECT, COOKIES, LAST_ID, READER, EACH, BYES, HELP };
+    enum { HOST = 1, PORT, PATH, PATHS, STREAMS, SECONDS, EVENTS, IN_FLIGHT, PER_ADDRESS, CONNECT, COOKIES, LAST_ID, READER, STORM, MISSED, EACH, BYES, HELP };
     static const struct option options[] = {
         {"host", required_argument, 0, HOST},
         {"port", required_argument, 0, PORT},
@@ -709,6 +821,8 @@ static void read_command_line(int count, char **words)
         {"cookies", required_argument, 0, COOKIES},
         {"last-event-id", required_argument, 0, LAST_ID},
         {"reader", required_argument, 0, READER},
+        {"storm", no_argument, 0, STORM},
+        {"missed", required_argument, 0, MISSED},
         {"each", no_argument, 0, EACH},
         {"byes", no_argument, 0, BYES},
         {"help", no_argument, 0, HELP},
@@ -729,6 +843,8 @@ static void read_command_line(int count, char **words)
         case COOKIES: asked.cookies = optarg; break;
         case LAST_ID: asked.last_event_id = optarg; break;
         case READER: asked.reader = reader_of(optarg); break;
+        case STORM: asked.storm = true; break;
+        case MISSED: asked.missed = number("--missed", optarg, 0, 1000000); break;
         case EACH: asked.each = true; break;
         case BYES: asked.byes = true; break;
         case HELP: fputs(usage, stdout); exit(0);
@@ -762,7 +878,15 @@ int main(int count, char **words)
     run.all = must_alloc((size_t)asked.streams, sizeof *run.all);
 
     open_streams(&server);
-    listen_to_streams();
+    if (asked.storm) {
+        await_line();
+        cut_streams();
+        await_line();
+        open_streams(&server);
+        listen_until_caught_up();
+    } else {
+        listen_to_streams();
+    }
     print_result();
     return 0;
 }

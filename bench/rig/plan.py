@@ -21,6 +21,7 @@ class Plan:
     bad: int = 1_000
     people: int = 1_000
     handshakes: int = 2_000
+    missed: int = 100
     seconds: float = 3.0
     rows: int = 20_000
     inserts: int = 500
@@ -40,6 +41,7 @@ QUICK = Plan(
     bad=30,
     people=30,
     handshakes=100,
+    missed=20,
     seconds=1.0,
     rows=1_000,
     inserts=50,

@@ -79,15 +79,19 @@ class Process:
 
     def await_ready(self, seconds: float) -> str:
         """Wait for its line `ready …` on stderr and return the rest of that line."""
+        return self.await_line("ready", seconds)
+
+    def await_line(self, word: str, seconds: float) -> str:
+        """Wait for the line on stderr that begins with `word` and return the rest of it."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for line in self.said().splitlines():
-                if line.startswith("ready"):
-                    return line.removeprefix("ready").strip()
+                if line.startswith(word):
+                    return line.removeprefix(word).strip()
             if not self.alive:
-                raise self._failure("ended before it was ready")
+                raise self._failure(f"ended before it said {word}")
             time.sleep(LOOK_AGAIN_S)
-        raise self._failure(f"was not ready after {seconds:g} s")
+        raise self._failure(f"did not say {word} within {seconds:g} s")
 
     def result(self, seconds: float) -> Any:
         """Wait for its end and return the JSON it printed."""

@@ -34,10 +34,10 @@ SERVE: Final = ("django", "taskbell", "serve", "--port", "PORT")
 class Gateway(Process):
     """A gateway on a database: `taskbell serve`, or a project under the server that `words` start."""
 
-    def __init__(self, database: Database, words: Sequence[str] = SERVE) -> None:
+    def __init__(self, database: Database, words: Sequence[str] = SERVE, **env: str) -> None:
         self.port = free_port()
         command = django_command(*(word.replace("PORT", str(self.port)) for word in words))
-        super().__init__("gateway", command, core=SERVER_CORE, env=DJANGO | database.env)
+        super().__init__("gateway", command, core=SERVER_CORE, env=DJANGO | database.env | env)
         try:
             self._await_stream()
         except BaseException:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.core.signing import Signer
 from django.test import override_settings
+from django.utils.crypto import salted_hmac
 
 from taskbell.gateway.access import Caller, Grant, Wish
 from taskbell.gateway.control import MOST_HELD, Newest
@@ -108,17 +108,20 @@ def test_what_we_did_not_sign_is_none(gate: Gate, text: str) -> None:
     assert not gate.opens(text)
 
 
+def signed(body: str, salt: str = "taskbell.gateway.passes") -> str:
+    return f"{body}/{salted_hmac(salt, body, algorithm='sha256').hexdigest()}"
+
+
 def test_another_signature_of_ours_is_none(gate: Gate) -> None:
-    body = gate.given().rpartition(":")[0]
-    assert gate.opens(f"{body}:{gate.given().rpartition(':')[2]}")
+    body = gate.given().rpartition("/")[0]
+    assert gate.opens(signed(body))
     for salt in ["", "sessions", "taskbell", "taskbell.gateway"]:
-        assert not gate.opens(Signer(salt=salt).sign(body))
+        assert not gate.opens(signed(body, salt))
 
 
 def test_one_of_another_version_is_read_as_none(gate: Gate) -> None:
-    body = gate.given().rpartition(":")[0]
-    newer = Signer(salt="taskbell.gateway.passes").sign("2" + body[1:] + "/and/more")
-    assert not gate.opens(newer)
+    body = gate.given().rpartition("/")[0]
+    assert not gate.opens(signed(f"2{body[1:]}/and/more"))
 
 
 def given_at(gate: Gate, seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import random
 import signal
@@ -76,6 +77,9 @@ class Gateway:
         loop = asyncio.get_running_loop()
         self._pump = Pump(self.hub, self.control, self.alias, loop, self.pool.renew)
         self._pump.start()
+        # A project is hundreds of thousands of objects, and while streams come by the thousand the collector would walk
+        # over all of them again and again: a tenth of what a handshake costs.
+        gc.freeze()
         self.life.start()
         self._turning = asyncio.create_task(self._turn())
         self.recheck.start()

@@ -1,10 +1,9 @@
 """Whether the person behind an open stream may still read: asked now and then of all, and at once when told to."""
 
 import asyncio
-import random
-from collections import deque
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from itertools import count
 from typing import Final, Protocol
 
 from taskbell import faults
@@ -16,9 +15,8 @@ from taskbell.gateway.wire import Stream
 
 # One turn of a database thread.
 GRANTS_A_BATCH: Final = 50
-# Each stream is asked about at a moment of its own, so that thousands that came together are not asked about together.
-# Never later than RECHECK, with something left for a busy database.
-MOMENT: Final = (0.7, 0.95)
+# Within RECHECK, with something left for a busy database.
+MARGIN: Final = 0.9
 # Who changes their own password is a stranger until their session has been given the new one.
 SECOND_LOOK: Final = 2.0
 
@@ -44,7 +42,6 @@ class Recheck:
         self.hub = hub
         self.pool = pool
         self.newest = newest
-        self._due: deque[list[Stream]] = deque([[]])
         self._doubted: dict[Stream, bool] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._looking: asyncio.Task[None] | None = None
@@ -58,13 +55,6 @@ class Recheck:
         for task in filter(None, [*self._tasks, self._looking]):
             task.cancel()
 
-    def enter(self, stream: Stream) -> None:
-        """Plan the next look at a stream, within RECHECK seconds."""
-        seconds = int(current().RECHECK * random.uniform(*MOMENT))
-        while len(self._due) <= seconds:
-            self._due.append([])
-        self._due[seconds].append(stream)
-
     def soon(self, streams: Iterable[Stream]) -> None:
         """Look at once; who is refused, and not gone, is looked at once more before the end."""
         for stream in streams:
@@ -72,21 +62,17 @@ class Recheck:
         self._look()
 
     async def _rounds(self) -> None:
-        loop = asyncio.get_running_loop()
-        next_at = loop.time()
-        while True:
-            next_at += 1
-            await asyncio.sleep(next_at - loop.time())
-            due = [stream for stream in self._due.popleft() if not stream.closed]
-            self._due.append([])
-            for start in range(0, len(due), GRANTS_A_BATCH):
-                batch = due[start : start + GRANTS_A_BATCH]
-                for stream, standing in zip(batch, await self._ask(batch), strict=True):
-                    if standing is not Standing.GRANTED:
-                        self._end(stream)
-            for stream in due:
-                if not stream.closed:
-                    self.enter(stream)
+        loop, began = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+        for second in count(1):
+            await asyncio.sleep(began + second - loop.time())
+            await self._round([stream for stream in self.hub.streams if _is_due(stream, second)])
+
+    async def _round(self, due: Sequence[Stream]) -> None:
+        for start in range(0, len(due), GRANTS_A_BATCH):
+            batch = [stream for stream in due[start : start + GRANTS_A_BATCH] if not stream.closed]
+            for stream, standing in zip(batch, await self._ask(batch), strict=True):
+                if standing is not Standing.GRANTED:
+                    self._end(stream)
 
     def _look(self) -> None:
         if self._doubted and (self._looking is None or self._looking.done()):
@@ -122,6 +108,12 @@ class Recheck:
             # No pass that was given out before now lets them in again.
             self.newest.note_person(stream.grant.person, self.hub.position.seq + 1)
         self.hub.expel(stream)
+
+
+def _is_due(stream: Stream, second: int) -> bool:
+    """Spread the streams evenly: the moment at which each one ends is as good as drawn by lot, and costs no memory."""
+    period = max(1, int(MARGIN * current().RECHECK))
+    return int(stream.ends_at * 1000) % period == second % period
 
 
 def _standings(grants: Sequence[Grant]) -> list[Standing]:

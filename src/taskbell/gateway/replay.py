@@ -1,41 +1,49 @@
 """Replay: behind streams that the window cannot serve share rounds of one scan of the log."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from taskbell import faults
 from taskbell.conf import current
 from taskbell.gateway.audience import PULL_BYTES
-from taskbell.gateway.hub import Hub
+from taskbell.gateway.hub import SLICE, Hub
 from taskbell.gateway.pool import Pool
 from taskbell.gateway.window import Frame
 from taskbell.gateway.wire import Stream
 from taskbell.store.log import LogRow
-from taskbell.store.missed import Missed, Reader, Round, read_missed
+from taskbell.store.missed import PAGE_MARKS, Missed, Reader, Round, check, read_missed
 
-# A round holds at most this many times PULL_BYTES in memory.
-STREAMS_A_ROUND: Final = 200
 # SQLite takes 32,766 parameters in one statement.
 CHANNELS_A_ROUND: Final = 5_000
+# What a stream is reckoned with whose rest was not counted: a slow one, which has come back for its next piece.
+ROWS_OF_A_REST: Final = 25
+# While nobody waits for the rest of a page, rounds come no more often than this, and serve together who came meanwhile.
+GATHER_SECONDS: Final = 0.05
 # The database is away: streams keep their place, and this is how long they wait between tries.
 PAUSE_SECONDS: Final = 1.0
 
 
 class Replay:
-    """Answers `ask` by `Hub.hand_over` or `Hub.reset`, one round at a time."""
+    """Answers `ask` by `Hub.hand_over` or `Hub.reset`, one round at a time.
+
+    Streams that come back are checked and counted by the thousand. Then a round takes as many as fill a page of the log
+    together, so each is handed what it missed in one piece, if that is not long.
+    """
 
     def __init__(self, pool: Pool, alias: str) -> None:
         self.hub: Hub
         self.rounds = 0
         self._pool = pool
         self._alias = alias
-        self._asking: dict[Stream, None] = {}
+        self._unchecked: dict[Stream, int] = {}
+        self._asking: dict[Stream, int] = {}
         self._task: asyncio.Task[None] | None = None
 
     def ask(self, stream: Stream) -> None:
-        """Put a behind stream into the next round."""
-        self._asking[stream] = None
+        """Put a behind stream into one of the next rounds."""
+        waiting = self._asking if stream.unchecked is None else self._unchecked
+        waiting.setdefault(stream, ROWS_OF_A_REST)
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -45,53 +53,67 @@ class Replay:
             self._task.cancel()
 
     async def _run(self) -> None:
-        while self._asking:
-            group = self._next_group()
+        while self._unchecked or self._asking:
             try:
-                await self._round([stream for stream in group if not stream.closed])
+                await self._check(_group(self._unchecked, lambda rows: 0))
+                await self._read(_group(self._asking, lambda rows: rows))
+                if not self._asking:
+                    await asyncio.sleep(GATHER_SECONDS)
             except Exception:
                 faults.exception("Missed events cannot be read right now; it is tried again and again.")
                 await asyncio.sleep(PAUSE_SECONDS)
-                continue
-            finally:
-                self._drop_closed(group)
 
-    def _next_group(self) -> list[Stream]:
-        group: list[Stream] = []
-        channels = 0
-        for stream in self._asking:
-            channels += len(stream.channels)
-            if group and (len(group) == STREAMS_A_ROUND or channels > CHANNELS_A_ROUND):
-                break
-            group.append(stream)
-        return group
+    async def _check(self, streams: Sequence[Stream]) -> None:
+        upto = self.hub.position
+        if not streams or upto is None:
+            return
+        readers = [Reader(stream.channels, stream.place, stream.unchecked) for stream in streams]
+        answers = await self._pool.run(check, readers, upto, current().REPLAY_LIMIT, self._alias)
+        for stream, answer in zip(streams, answers, strict=True):
+            self._unchecked.pop(stream, None)
+            if isinstance(answer, int):
+                stream.unchecked = None
+                self._asking[stream] = answer
+            else:
+                self.hub.reset(stream, answer)
 
-    def _drop_closed(self, group: Sequence[Stream]) -> None:
-        for stream in group:
-            if stream.closed:
-                self._asking.pop(stream, None)
-
-    async def _round(self, streams: Sequence[Stream]) -> None:
+    async def _read(self, streams: Sequence[Stream]) -> None:
         upto = self.hub.position
         if not streams or upto is None:
             return
         round = Round(
-            readers=[Reader(stream.channels, stream.place, stream.unchecked) for stream in streams],
+            readers=[Reader(stream.channels, stream.place) for stream in streams],
             upto=upto,
-            limit=current().REPLAY_LIMIT,
             chunk=PULL_BYTES,
             superseded=self.hub.window.superseded,
         )
         self.rounds += 1
         answers = await self._pool.run(read_missed, round, self._alias)
         encoded: dict[int, bytes] = {}
-        for stream, answer in zip(streams, answers, strict=True):
+        for number, (stream, answer) in enumerate(zip(streams, answers, strict=True), start=1):
             self._asking.pop(stream, None)
             if isinstance(answer, Missed):
                 data = b"".join([_encode(row, upto.log_id, encoded) for row in answer.rows])
                 self.hub.hand_over(stream, data, answer.place)
             else:
                 self.hub.reset(stream, answer)
+            if number % SLICE == 0:
+                await asyncio.sleep(0)  # thousands of writes would keep everybody else waiting
+
+
+def _group(waiting: dict[Stream, int], rows_of: Callable[[int], int]) -> list[Stream]:
+    """Return the streams of the next round, those that have waited longest, and drop those that are gone."""
+    for stream in [stream for stream in waiting if stream.closed]:
+        del waiting[stream]
+    group: list[Stream] = []
+    rows = channels = 0
+    for stream, expected in waiting.items():
+        rows += rows_of(expected)
+        channels += len(stream.channels)
+        if group and (rows > PAGE_MARKS or channels > CHANNELS_A_ROUND):
+            break
+        group.append(stream)
+    return group
 
 
 def _encode(row: LogRow, log_id: str, encoded: dict[int, bytes]) -> bytes:

@@ -112,7 +112,6 @@ class StreamEndpoint:
         count("requests_total", "200")
         self.limits.enter(stream, self.hub)
         self.life.enter(stream)
-        self.recheck.enter(stream)
         self.hub.join(stream, asked.cursor, "unknown" if asked.unknown_cursor else None)
         person = admitted.grant.person
         if person is not None and self.newest.of(person, admitted.session) > admitted.known:

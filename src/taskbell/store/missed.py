@@ -1,7 +1,8 @@
 """Reading what streams missed: many readers, one ascending scan of the log.
 
-A round serves each reader with at most `chunk` bytes. It costs the same few statements for one reader as for
-hundreds, so a storm of returning browsers is bounded by pages of the log and not by streams.
+First their cursors are checked and what they missed is counted; then a round serves as many of them as its page holds,
+each with at most `chunk` bytes. Either costs the same few statements for one reader as for thousands, so a storm of
+returning browsers is bounded by pages of the log and not by streams.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,8 +20,8 @@ from taskbell.store.log import LogRow
 PAGE_MARKS: Final = 5_000
 # Progress replaced by newer progress is not replayed; so many times REPLAY_LIMIT raw rows are looked at to tell.
 RAW_PER_EVENT: Final = 4
-# SQLite takes 500 terms in one compound SELECT.
-COUNTS_IN_ONE: Final = 400
+# The payloads of one round, in memory twice: as rows and as frames.
+ROUND_BYTES: Final = 12 * 1024 * 1024
 
 Reason = Literal["expired", "rewritten", "too_much"]
 Superseded = Callable[[str | None, str | None, int], bool]
@@ -37,15 +38,14 @@ class Reader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One round for many readers, up to the number of `upto`.
+    """One round for many readers whose cursors were checked, up to the number of `upto`.
 
-    `limit` bounds the events of a reader that is still unchecked, `chunk` the payload bytes of one answer;
-    `superseded(channel, latest_key, seq)` tells of newer progress that comes later anyway.
+    `chunk` bounds the payload bytes of one answer; `superseded(channel, latest_key, seq)` tells of newer progress that
+    comes later anyway.
     """
 
     readers: Sequence[Reader]
     upto: Cursor
-    limit: int
     chunk: int
     superseded: Superseded
 
@@ -66,17 +66,32 @@ class _Mark:
     size: int
 
 
+def check(readers: Sequence[Reader], upto: Cursor, limit: int, alias: str) -> list[int | Reason]:
+    """Return how many rows each unchecked reader missed, or why it cannot be continued: over `limit` events.
+
+    Progress counts once a key. How many it is exactly matters to nobody over RAW_PER_EVENT times the limit.
+    """
+    refused = _refused(readers, alias)
+    counted = [index for index in range(len(readers)) if index not in refused]
+    rows = _count(_ROWS, [readers[index] for index in counted], upto.seq, limit, alias)
+    answers: list[int | Reason] = [refused.get(index, 0) for index in range(len(readers))]
+    for index, count in zip(counted, rows, strict=True):
+        answers[index] = count
+    doubtful = [index for index, answer in enumerate(answers) if isinstance(answer, int) and answer > limit]
+    events = _count(_EVENTS, [readers[index] for index in doubtful], upto.seq, limit, alias)
+    for index, count in zip(doubtful, events, strict=True):
+        if count > limit or answers[index] == _raw(limit):
+            answers[index] = "too_much"
+    return answers
+
+
 def read_missed(round: Round, alias: str) -> list[Missed | Reason]:
     """Return for each reader of the round its next rows, or why it cannot be continued."""
-    refused = _refused(round, alias)
-    going_on = [reader for index, reader in enumerate(round.readers) if index not in refused]
-    served = iter(_serve(going_on, round, alias))
-    answers = [refused[index] if index in refused else next(served) for index in range(len(round.readers))]
+    answers = _serve(round.readers, round, alias)
     # Rows may have been pruned while they were read: only a floor still below the place proves that none was.
     head = read_head(alias)
     return [
-        answer if isinstance(answer, str) else _still_whole(answer, reader, head, round.upto)
-        for answer, reader in zip(answers, round.readers, strict=True)
+        _still_whole(answer, reader, head, round.upto) for answer, reader in zip(answers, round.readers, strict=True)
     ]
 
 
@@ -86,44 +101,41 @@ def _still_whole(answer: Missed, reader: Reader, head: Head | None, upto: Cursor
     return answer if head.floor <= reader.place + 1 else "expired"
 
 
-def _refused(round: Round, alias: str) -> dict[int, Reason]:
-    new = {index: reader.unchecked for index, reader in enumerate(round.readers) if reader.unchecked is not None}
-    if not new:
+def _refused(readers: Sequence[Reader], alias: str) -> dict[int, Reason]:
+    cursors = {index: reader.unchecked for index, reader in enumerate(readers) if reader.unchecked is not None}
+    if not cursors:
         return {}
     head = read_head(alias)
-    nonces = dict(Log.objects.using(alias).filter(seq__in={c.seq for c in new.values()}).values_list("seq", "nonce"))
+    nonces = dict(
+        Log.objects.using(alias).filter(seq__in={c.seq for c in cursors.values()}).values_list("seq", "nonce")
+    )
     nonces[0] = NONCE_AT_ZERO
     refused: dict[int, Reason] = {}
-    for index, cursor in new.items():
+    for index, cursor in cursors.items():
         if head is None or cursor.log_id != head.log_id or cursor.seq > head.seq:
             refused[index] = "rewritten"
         elif cursor.seq < head.floor and not cursor.seq == 0 < head.floor <= 1:
             refused[index] = "expired"
         elif nonces.get(cursor.seq) != cursor.nonce:
             refused[index] = "rewritten"
-    counted = [index for index in new if index not in refused]
-    counts = _counts([round.readers[index] for index in counted], round.upto.seq, round.limit, alias)
-    for index, count in zip(counted, counts, strict=True):
-        if count > round.limit:
-            refused[index] = "too_much"
     return refused
 
 
-def _counts(readers: Sequence[Reader], upto: int, limit: int, alias: str) -> list[int]:
-    """Return how many events each reader missed, progress counted once a key; exact up to `limit`."""
-    counts: list[int] = []
-    raw = limit * RAW_PER_EVENT + 1
-    for start in range(0, len(readers), COUNTS_IN_ONE):
-        some = readers[start : start + COUNTS_IN_ONE]
-        sql: list[str] = []
-        parameters: list[str | int] = []
-        for number, reader in enumerate(some):
-            sql.append(_COUNT.format(number=number, channels=", ".join(["%s"] * len(reader.channels))))
-            parameters += [*reader.channels, reader.place, upto, raw]
-        with connections[alias].cursor() as cursor:
-            cursor.execute(" union all ".join(sql) + " order by 1", parameters)
-            counts += [events if rows < raw else limit + 1 for _, events, rows in cursor.fetchall()]
-    return counts
+def _count(what: str, readers: Sequence[Reader], upto: int, limit: int, alias: str) -> list[int]:
+    """Return the counts of all readers by one statement, over all of the channels of each."""
+    if not readers:
+        return []
+    channels = [(number, channel, reader.place) for number, reader in enumerate(readers) for channel in reader.channels]
+    # Numbers are ours and stand in the text; only names are parameters.
+    values = ", ".join(f"({number}, %s, {place})" for number, _, place in channels)
+    sql = _COUNT.format(values=values, what=what, upto=upto, raw=_raw(limit))
+    with connections[alias].cursor() as cursor:
+        cursor.execute(sql, [channel for _, channel, _ in channels])
+        return [min(int(count), _raw(limit)) for _, count in cursor.fetchall()]
+
+
+def _raw(limit: int) -> int:
+    return limit * RAW_PER_EVENT + 1
 
 
 def _serve(readers: Sequence[Reader], round: Round, alias: str) -> list[Missed]:
@@ -131,6 +143,7 @@ def _serve(readers: Sequence[Reader], round: Round, alias: str) -> list[Missed]:
         return []
     channels = {channel for reader in readers for channel in reader.channels}
     marks, end = _marks(channels, min(reader.place for reader in readers), round.upto.seq, alias)
+    marks, end = _bounded(marks, end)
     wanted = _newest_only(marks, round.superseded)
     by_channel: dict[str, list[_Mark]] = {}
     for mark in wanted:
@@ -148,6 +161,16 @@ def _marks(channels: set[str], after: int, upto: int, alias: str) -> tuple[list[
         cursor.execute(sql, [after, upto, *channels, PAGE_MARKS])
         marks = [_Mark(*row) for row in cursor.fetchall()]
     return marks, marks[-1].seq if len(marks) == PAGE_MARKS else upto
+
+
+def _bounded(marks: list[_Mark], end: int) -> tuple[list[_Mark], int]:
+    """Leave out what the round has no room for."""
+    size = 0
+    for taken, mark in enumerate(marks):
+        size += mark.size
+        if taken and size > ROUND_BYTES:
+            return marks[:taken], marks[taken - 1].seq
+    return marks, end
 
 
 def _newest_only(marks: Iterable[_Mark], superseded: Superseded) -> list[_Mark]:
@@ -184,10 +207,16 @@ def _rows(seqs: set[int], alias: str) -> dict[int, LogRow]:
 
 
 _COUNT: Final = f"""
-select {{number}}, count(distinct coalesce(latest_key, cast(seq as char(20)))), count(*) from (
-    select latest_key, seq from {Log._meta.db_table}
-    where channel in ({{channels}}) and seq > %s and seq <= %s limit %s) counted{{number}}
+with reader (number, channel, place) as (values {{values}})
+select number, sum(missed) from (
+    select reader.number, (select {{what}} from (
+        select latest_key, seq from {Log._meta.db_table} log
+        where log.channel = reader.channel and log.seq > reader.place and log.seq <= {{upto}} limit {{raw}}) counted
+    ) as missed from reader) each_channel
+group by number order by number
 """
+_ROWS: Final = "count(*)"
+_EVENTS: Final = "count(distinct coalesce(latest_key, cast(seq as char(20))))"
 _MARKS: Final = f"""
 select seq, channel, latest_key, {{length}}(payload) from {Log._meta.db_table}
 where seq > %s and seq <= %s and channel in ({{channels}}) order by seq limit %s
