@@ -158,9 +158,10 @@ def _marks(channels: set[str], after: int, upto: int, alias: str) -> tuple[list[
     length = "octet_length" if connections[alias].vendor == "postgresql" else "length"
     sql = _MARKS.format(length=length, channels=", ".join(["%s"] * len(channels)))
     with connections[alias].cursor() as cursor:
-        cursor.execute(sql, [after, upto, *channels, PAGE_MARKS])
+        cursor.execute(sql, [after, upto, *channels, PAGE_MARKS + 1])
         marks = [_Mark(*row) for row in cursor.fetchall()]
-    return marks, marks[-1].seq if len(marks) == PAGE_MARKS else upto
+    # One more than a page holds, so that a full page is known to be the last one.
+    return (marks[:-1], marks[-2].seq) if len(marks) > PAGE_MARKS else (marks, upto)
 
 
 def _bounded(marks: list[_Mark], end: int) -> tuple[list[_Mark], int]:
