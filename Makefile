@@ -21,7 +21,7 @@ endef
 # With ARGS it is no failure that none of the chosen tests is a contract (pytest's exit code 5).
 NONE_IS_FINE = $(if $(ARGS),|| test $$? -eq 5)
 
-.PHONY: help install browser demo try test contract test-fast test-all lint types format js bench clean
+.PHONY: help install browser demo try test contract test-fast test-all lint types format js bench fuzz clean
 
 help:
 	@echo 'make demo       press a button, see a Celery task reach its page; PORT=8001 moves it'
@@ -32,6 +32,7 @@ help:
 	@echo 'make lint       ruff and mypy;  make types: mypy alone;  make format: let ruff rewrite'
 	@echo 'make js         bundle the JavaScript anew; needs node'
 	@echo 'make bench      measure'
+	@echo 'make fuzz       100,000 generated requests; ARGS=--seed=5 repeats them'
 	@echo 'make clean      remove what these commands made'
 
 install: $(STAMP)
@@ -97,6 +98,9 @@ js: install
 
 bench: install
 	$(BIN)/python bench/run.py $(ARGS)
+
+fuzz: install
+	$(BIN)/python -m tests.gateway.requests $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-* .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist bench/build

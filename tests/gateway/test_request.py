@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from taskbell.gateway.request import Rejected, StreamRequest, client_address, read_request
+from taskbell.gateway.request import Rejected, StreamRequest, read_request
 from taskbell.ground.cursor import Cursor
 
 OURS = "https://example.com"
@@ -193,35 +193,6 @@ def test_only_a_trusted_foreign_origin_is_named_in_the_answer() -> None:
     assert read((b"origin", b"https://app.example.net"), (b"sec-fetch-site", b"cross-site")).origin is not None
     assert read((b"origin", b"https://example.com")).origin is None
     assert read().origin is None
-
-
-@pytest.mark.parametrize(
-    ("peer", "forwarded", "expected"),
-    [
-        ("192.0.2.1", [], "192.0.2.1"),
-        ("192.0.2.1", [b"203.0.113.9"], "192.0.2.1"),
-        ("10.0.0.1", [b"203.0.113.9"], "203.0.113.9"),
-        ("10.0.0.1", [b"198.51.100.7, 203.0.113.9"], "203.0.113.9"),
-        ("10.0.0.1", [b"203.0.113.9, 10.1.2.3"], "203.0.113.9"),
-        ("10.0.0.1", [b"203.0.113.9", b"10.1.2.3"], "203.0.113.9"),
-        ("10.0.0.1", [b"10.1.2.3"], "10.1.2.3"),
-        ("10.0.0.1", [b" , ,"], "10.0.0.1"),
-        ("10.0.0.1", [b"unknown"], "unknown"),
-        ("::1", [b"2001:db8::7"], "2001:db8::7"),
-    ],
-)
-@override_settings(TASKBELL={"TRUSTED_PROXIES": ["10.0.0.0/8", "::1"]})
-def test_whom_an_address_belongs_to(peer: str, forwarded: list[bytes], expected: str) -> None:
-    headers = [(b"x-forwarded-for", value) for value in forwarded]
-    assert client_address(scope(*headers, client=(peer, 1))) == expected
-
-
-def test_nobody_is_believed_by_default() -> None:
-    assert client_address(scope((b"x-forwarded-for", b"203.0.113.9"))) == "192.0.2.1"
-
-
-def test_a_unix_socket_has_no_address() -> None:
-    assert client_address(scope(client=None)) == ""
 
 
 # Who asks

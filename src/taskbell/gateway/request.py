@@ -1,6 +1,5 @@
 """Reading a stream request: strict, because the connection is ours for the next half hour."""
 
-import ipaddress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
@@ -18,6 +17,8 @@ from taskbell.ground.cursor import Cursor
 
 # Django's own bound on a query string (DATA_UPLOAD_MAX_NUMBER_FIELDS) is a setting; a stream needs far fewer.
 MOST_FIELDS: Final = 1_100
+# Browsers send about twenty headers, and proxies add a few.
+MOST_HEADERS: Final = 100
 # As ASGI writes them. Parsers also let through 0.9, which has no headers to check, and a 2.0 in the clear.
 HTTP_VERSIONS: Final = ("1.0", "1.1", "2", "3")
 LAST_EVENT_ID: Final = b"last-event-id"
@@ -63,37 +64,17 @@ def read_request(scope: dict[str, Any], name: str) -> StreamRequest:
     )
 
 
-def client_address(scope: dict[str, Any]) -> str:
-    """Return the address that limits count: the peer's, or behind trusted proxies the nearest that is not one.
-
-    A peer without an address came by a Unix socket: only a proxy of this machine can, so it is trusted.
-    """
-    address = (scope.get("client") or ("",))[0]
-    forwarded = b",".join(value for key, value in scope["headers"] if key == b"x-forwarded-for").decode("latin-1")
-    hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
-    while hops and _is_trusted(address):
-        address = hops.pop()
-    return str(address)
-
-
-def _is_trusted(address: str) -> bool:
-    if not address:
-        return True
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in ipaddress.ip_network(network, strict=False) for network in current().TRUSTED_PROXIES)
-
-
 def _check_size(scope: dict[str, Any]) -> None:
-    size = (
-        len(scope["path"])
-        + len(scope["query_string"])
-        + sum(len(name) + len(value) for name, value in scope["headers"])
-    )
-    if size > current().HEADER_BYTES:
+    if len(scope["headers"]) > MOST_HEADERS or _head_bytes(scope) > current().HEADER_BYTES:
         raise Rejected(431, "The request head is too large.")
+
+
+def _head_bytes(scope: dict[str, Any]) -> int:
+    """Return how many bytes the head had on its way here: a server that has read it counts no more."""
+    path = scope.get("raw_path") or scope["path"].encode()
+    target = len(path) + (len(scope["query_string"]) + 1 if scope["query_string"] else 0)
+    lines = sum(len(name) + len(value) + len(b": \r\n") for name, value in scope["headers"])
+    return len(scope["method"]) + len(b" ") + target + len(b" HTTP/1.1\r\n") + lines + len(b"\r\n")
 
 
 def _single_headers(scope: dict[str, Any]) -> dict[bytes, bytes]:

@@ -13,6 +13,7 @@ from django.db import InterfaceError, OperationalError
 from taskbell.conf import current
 from taskbell.counts import count
 from taskbell.gateway.access import Grant, Refusal, authorize
+from taskbell.gateway.address import client_address
 from taskbell.gateway.answer import answer
 from taskbell.gateway.control import Control
 from taskbell.gateway.hub import Hub
@@ -20,7 +21,7 @@ from taskbell.gateway.life import Life
 from taskbell.gateway.limits import Limits
 from taskbell.gateway.passes import Admitted, Passes
 from taskbell.gateway.pool import Pool
-from taskbell.gateway.request import Rejected, StreamRequest, client_address, read_request
+from taskbell.gateway.request import Rejected, StreamRequest, read_request
 from taskbell.gateway.wire import DETACH, DetachedStream, Headers, PlainStream, Stream
 from taskbell.ground.sse import CONTENT_TYPE
 

@@ -5,6 +5,12 @@ from tests.gateway.requests.case import END, GOOD, HEAD, HOST, LINE, STREAM, WAI
 H2C = b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"
 WEBSOCKET = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
 
+
+def whole(size: int) -> bytes:
+    """Return a request of so many bytes."""
+    return with_line(b"X: " + b"y" * (size - len(with_line(b"X: "))))
+
+
 LINES = [
     Case("LF after a header", HEAD + b"X: y\n" + END, 400, h11=STREAM, nginx=STREAM),
     Case("LF ends the head", HEAD + b"\n", 400, h11=STREAM, nginx=STREAM),
@@ -56,13 +62,16 @@ HOSTS = [
 # nginx takes 8 KB a line and 1,000 lines, and answers what is more itself.
 SIZES = [
     Case("10,000 headers", HEAD + b"".join(b"X%d: y\r\n" % n for n in range(10_000)) + END, 431, nginx=400),
-    Case("900 short headers", HEAD + b"X: y\r\n" * 900 + END, STREAM),
+    Case("100 headers", HEAD + b"X: y\r\n" * 99 + END, STREAM),
+    Case("101 headers", HEAD + b"X: y\r\n" * 100 + END, 431),
+    Case("as many bytes as allowed", whole(16_384), STREAM, nginx=400),
+    Case("a byte more", whole(16_385), 431, nginx=400),
+    Case("as many bytes as allowed, in pieces", whole(16_384), STREAM, nginx=400, pieces=1_000),
+    Case("a byte more, in pieces", whole(16_385), 431, nginx=400, pieces=1_000),
     Case("1 MB of a header", with_line(b"X: " + b"y" * 1_000_000), 431, h11=400, nginx=400),
     Case("1 MB of a name", with_line(b"X" * 1_000_000 + b": y"), 431, h11=400, nginx=400),
     Case("1 MB of blanks", with_line(b"X: " + b" " * 1_000_000 + b"y"), 431, httptools=STREAM, h11=400, nginx=400),
     Case("8,000 bytes of a header", with_line(b"X: " + b"y" * 8_000), STREAM),
-    Case("16,000 bytes of a header", with_line(b"X: " + b"y" * 16_000), STREAM, nginx=400),
-    Case("16,400 bytes of a header", with_line(b"X: " + b"y" * 16_400), 431, nginx=400),
 ]
 # nginx keeps from the gateway what is between it and the browser, and so there is nothing to refuse.
 ASKED = [

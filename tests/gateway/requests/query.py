@@ -48,7 +48,7 @@ CHANNELS = [
         ]
     ),
 ]
-# What a cursor of this log may become is tried in test_cursors.py.
+# What a cursor of this log may become is tried in test_history.py.
 CURSORS = [
     Case("two cursors", get(PATH + b"?after=a&after=b"), 400),
     Case("two cursors by both names", get(PATH + b"?after=a&lastEventId=b"), 400),

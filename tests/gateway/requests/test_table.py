@@ -9,7 +9,7 @@ from pytest_django import DjangoDbBlocker
 from tests.gateway.requests import caller, framing, headers, query, request_line
 from tests.gateway.requests.case import Case
 from tests.gateway.requests.reply import Malformed, Reply, exchange
-from tests.gateway.requests.stage import KINDS, Stage
+from tests.gateway.requests.stage import KINDS, SLACK_BYTES, Stage, prepare
 from tests.servers.project import Project, Templates
 
 pytestmark = pytest.mark.proof
@@ -32,11 +32,8 @@ def stage(
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("project")
-    project = Project(folder, templates.copy("sqlite", folder))
-    project.env["DJANGO_SETTINGS_MODULE"] = "tests.gateway.requests.settings"
-    project.configure(TRUSTED_PROXIES=["127.0.0.1"])
     with django_db_blocker.unblock():
-        project.attach()
+        project = prepare(Project(folder, templates.copy("sqlite", folder)))
         stage = Stage(request.param, project)
         try:
             yield stage
@@ -47,10 +44,12 @@ def stage(
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_the_table(stage: Stage, group: str) -> None:
+    before = stage.memory()
     with ThreadPoolExecutor(AT_A_TIME) as threads:
         wrong = [said for said in threads.map(lambda case: complaint(stage, case), GROUPS[group]) if said]
     assert not wrong, "\n".join(wrong)
     stage.left_no_trace()
+    assert stage.memory() < before + SLACK_BYTES
 
 
 def complaint(stage: Stage, case: Case) -> str:
