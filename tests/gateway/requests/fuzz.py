@@ -142,7 +142,5 @@ def report(fuzz: Fuzz, count: int) -> str:
     """Return what a run found, as lines for people."""
     statuses = "\n".join(f"{number:>9,}  {status}" for status, number in fuzz.statuses.most_common())
     rate = count / fuzz.seconds
-    return (
-        f"{count:,} requests in {fuzz.seconds:.0f} s, {rate:,.0f} a second\n{statuses}\n{fuzz.grown:+,} bytes of memory\n"
-        + "\n".join(fuzz.complaints)
-    )
+    told = f"{count:,} requests in {fuzz.seconds:.0f} s, {rate:,.0f} a second; {fuzz.grown:+,} bytes of memory"
+    return "\n".join([told, statuses, *fuzz.complaints])

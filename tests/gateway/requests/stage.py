@@ -13,6 +13,7 @@ from tests.servers.nginx import Nginx
 from tests.servers.process import free_port
 from tests.servers.project import Gateway, Project
 
+HEADER_TIME: Final = 1
 SHIM: Final = ("--http", "taskbell.gateway.server:StreamProtocol")
 # What memory may differ by between two looks at an idle process: pools of Python's allocator fill and empty.
 SLACK_BYTES: Final = 8 * 1024 * 1024
@@ -23,7 +24,7 @@ def prepare(project: Project) -> Project:
     """Let a project be a site in the open, and quick to lose patience."""
     project.env["DJANGO_SETTINGS_MODULE"] = "tests.gateway.requests.settings"
     project.configure(
-        HEADER_TIME=1,
+        HEADER_TIME=HEADER_TIME,
         TRUSTED_PROXIES=["127.0.0.1"],
         STREAMS_PER_ADDRESS=1_000,
         AUTHORIZE="tests.gateway.rules.own_projects",

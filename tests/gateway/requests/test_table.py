@@ -1,16 +1,13 @@
 """The table of requests, on raw sockets, before every kind of server."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from pytest_django import DjangoDbBlocker
 
 from tests.gateway.requests import caller, framing, headers, query, request_line
 from tests.gateway.requests.case import Case
 from tests.gateway.requests.reply import Malformed, Reply, exchange
-from tests.gateway.requests.stage import KINDS, SLACK_BYTES, Stage, prepare
-from tests.servers.project import Project, Templates
+from tests.gateway.requests.stage import KINDS, SLACK_BYTES, Stage
 
 pytestmark = pytest.mark.proof
 
@@ -24,24 +21,7 @@ GROUPS = {
 AT_A_TIME = 8
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def stage(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    templates: Templates,
-    django_db_blocker: DjangoDbBlocker,
-) -> Iterator[Stage]:
-    folder = tmp_path_factory.mktemp("project")
-    with django_db_blocker.unblock():
-        project = prepare(Project(folder, templates.copy("sqlite", folder)))
-        stage = Stage(request.param, project)
-        try:
-            yield stage
-        finally:
-            stage.remove()
-            project.remove()
-
-
+@pytest.mark.parametrize("stage", KINDS, indirect=True, scope="module")
 @pytest.mark.parametrize("group", GROUPS)
 def test_the_table(stage: Stage, group: str) -> None:
     before = stage.memory()
