@@ -11,7 +11,7 @@ from pytest_django import DjangoDbBlocker
 
 from tests.engines.project import app
 from tests.engines.tasks import LISTED
-from tests.engines.worker import Owner, Worker, endings_of, use_broker
+from tests.engines.worker import Owner, Worker, use_broker
 from tests.servers.project import Project, Templates
 from tests.servers.valkey import Valkey
 
@@ -85,10 +85,10 @@ def open_stage(
                 stage = Stage(project, broker, **worker)
                 try:
                     yield stage
-                    told = {task: endings_of(events) for task, events in stage.ada.all_events().items() if events}
+                    told = stage.ada.endings()
                 finally:
                     stage.close()
-                assert {task: endings for task, endings in told.items() if len(endings) != 1} == {}
+                assert {run: endings for run, endings in told.items() if len(endings) != 1} == {}
             finally:
                 project.remove()
                 templates.drop(project.address)

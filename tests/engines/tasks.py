@@ -130,12 +130,11 @@ def sleep(seconds: float) -> None:
 @shared_task
 def stubborn(seconds: float) -> str:
     """Takes no signal for an answer."""
-    stop_at = time.monotonic() + seconds
-    while time.monotonic() < stop_at:
-        try:
-            time.sleep(0.05)
-        except SystemExit:
-            continue
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        time.sleep(seconds)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return SECRET
 
 
@@ -151,6 +150,15 @@ def once_more(self: Any, seconds: float) -> None:
     """Succeeds at the second attempt."""
     if not self.request.retries:
         raise self.retry(countdown=seconds)
+
+
+@shared_task
+def sulk(seconds: float) -> None:
+    """Makes a failure of being stopped."""
+    try:
+        time.sleep(seconds)
+    except SystemExit:
+        raise ValueError(SECRET) from None
 
 
 @shared_task(bind=True, max_retries=1)

@@ -18,7 +18,7 @@ from taskbell.models import Recipient, Run
 from tests.engines.conftest import LEASE
 from tests.engines.site.canvases import CANVASES
 from tests.engines.tasks import LISTED
-from tests.engines.worker import Owner, Worker, endings_of, ids_of, wait_for
+from tests.engines.worker import Owner, Worker, wait_for
 from tests.servers.project import Project, Templates
 
 pytestmark = pytest.mark.proof
@@ -64,12 +64,7 @@ def a_site(templates: Templates, folder: Path, broker: str, results: str = "", q
         site = Site(project, broker, results, queue)
         yield site
         site.close()
-        events = [event for events in site.ada.all_events().values() for event in events]
-        endings = {
-            id: endings_of([event for event in events if event["id"] == id])
-            for id in ids_of(event["id"] for event in events)
-        }
-        assert {id: ended for id, ended in endings.items() if len(ended) != 1} == {}
+        assert {run: endings for run, endings in site.ada.endings().items() if len(endings) != 1} == {}
         assert site.bob.all_events() == {}
         ada = Recipient.objects.get(user_key=str(site.ada.user.pk))
         assert not Run.objects.exclude(recipient=ada.id).exists()

@@ -134,6 +134,13 @@ class Owner:
         with self._news:
             return {task: list(events) for task, events in self._events.items()}
 
+    def endings(self) -> dict[str, list[str]]:
+        """Return the endings told of each run; callers may give two runs the same task's id."""
+        told: dict[str, list[str]] = {}
+        for event in (event for events in self.all_events().values() for event in events):
+            told.setdefault(event["id"], []).extend(endings_of([event]))
+        return told
+
     def until(
         self, task: AsyncResult | str, wanted: str | Callable[[dict[str, Any]], bool], timeout: float = 30
     ) -> list[dict[str, Any]]:

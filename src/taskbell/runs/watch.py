@@ -48,8 +48,7 @@ class Watch:
             self._missed.clear()
         self._stepped_at = now
         self._missed = {held: self._missed.get(held, now) for held in self._worker.departed()}
-        lease = current().LEASE
-        self._tell(held for held, since in self._missed.items() if now - since >= lease)
+        self._tell(held for held, since in self._missed.items() if now - since >= _patience(held))
 
     def _run(self) -> None:
         while not self._closing.wait(STEP_SECONDS):
@@ -70,9 +69,14 @@ class Watch:
                 writer.put(found or held.fact("lost"))
 
 
+def _patience(held: Held) -> float:
+    """Return how many seconds a run must be gone to be told; the last words of a process are soon heard."""
+    return STEP_SECONDS / 2 if held.fate == "cancelled" else current().LEASE
+
+
 def _tell_fate(held: Held) -> None:
-    if held.fate == "succeeded":
-        writer.put(held.fact("succeeded"))
+    if held.fate in {"succeeded", "cancelled"}:
+        writer.put(held.fact(held.fate))
     elif held.execution:  # one that never started still waits, and nothing has changed
         writer.put(held.interruption())
 

@@ -3,15 +3,15 @@
 import os
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from taskbell.runs.reaper import INTERRUPTED
 from taskbell.runs.states import ENDINGS, Fact, Identity, Kind
 from taskbell.runs.writer import writer
 
-# What becomes of a task that its queue has let go of: it succeeded, it will be handed out again, or nothing ever.
-Fate = Literal["succeeded", "returns", "lost"]
+# What becomes of a task that its queue has let go of: it succeeded, was cancelled, is handed out again, or is lost.
+Fate = Literal["succeeded", "cancelled", "returns", "lost"]
 
 
 class Receipt(Protocol):
@@ -84,8 +84,8 @@ class Worker:
     def hold(self, identity: Identity, attempt: int, receipt: Receipt) -> None:
         """Note a run that this worker received; if it comes back from an execution that was cut off, tell that."""
         with self._lock:
-            old = self._held.get(identity.task_id)
-            self._held[identity.task_id] = Held(identity, attempt, receipt)
+            old = self._held.get(identity.run)
+            self._held[identity.run] = Held(identity, attempt, receipt)
         # A retry comes with a higher attempt, and the attempt before tells of it itself.
         if old is not None and old.execution and old.attempt == attempt and old.has_left and old.fate == "returns":
             writer.put(old.interruption())
@@ -93,26 +93,33 @@ class Worker:
     def take(self, fact: Fact, pid: int) -> None:
         """Learn from a fact of a task that runs in process `pid`, and pass it on to the writer."""
         with self._lock:
-            self._learn(fact, pid)
+            held = self._held.get(fact.identity.run)
+            if fact.kind == "failed" and held is not None and held.fate == "cancelled":
+                fact = replace(fact, kind="cancelled", error_message=None, error_reference=None)
+            self._learn(fact, held, pid)
         writer.put(fact)
 
-    def identity_of(self, task_id: str) -> Identity | None:
-        """Return the run of a task that this worker holds."""
-        held = self._held.get(task_id)
-        return held.identity if held is not None else None
-
-    def end(self, task_id: str, kind: Kind, unless_held: Held | None = None, **values: Any) -> None:
-        """Tell what a task could not tell itself."""
+    def find(self, task_id: str) -> Held | None:
+        """Return the newest run of a task that this worker holds; callers may use an id again."""
         with self._lock:
-            held = self._held.pop(task_id, unless_held)
-        if held is not None:
-            writer.put(held.fact(kind, **values))
+            everything = list(self._held.values())
+        return next((held for held in reversed(everything) if held.identity.task_id == task_id), None)
 
-    def break_off(self, task_id: str) -> None:
-        """Note that nothing works on a task any more."""
-        held = self._held.get(task_id)
-        if held is not None:
-            held.broken = True
+    def end(self, held: Held, kind: Kind, **values: Any) -> None:
+        """Tell what a task could not tell itself; of a run that is not held, `held` is all that is known."""
+        with self._lock:
+            held = self._held.pop(held.identity.run, held)
+        writer.put(held.fact(kind, **values))
+
+    def stop(self, held: Held, pid: int) -> None:
+        """Note that a run is cancelled, and process `pid` was told to leave it.
+
+        What the task tells of its ending until then is still true; if it tells nothing, it is cancelled when the
+        process is gone.
+        """
+        with self._lock:
+            held = self._held.setdefault(held.identity.run, held)
+            held.receipt = _InProcess(pid, "cancelled")
 
     def departed(self) -> list[Held]:
         """Return the runs on which nothing works here any more, though nobody told their ending."""
@@ -123,21 +130,20 @@ class Worker:
     def drop(self, held: Held) -> bool:
         """Hold a run no more; return False if that has happened already."""
         with self._lock:
-            if self._held.get(held.identity.task_id) is not held:
+            if self._held.get(held.identity.run) is not held:
                 return False
-            del self._held[held.identity.task_id]
+            del self._held[held.identity.run]
             return True
 
-    def _learn(self, fact: Fact, pid: int) -> None:
-        held = self._held.get(fact.identity.task_id)
+    def _learn(self, fact: Fact, held: Held | None, pid: int) -> None:
         if held is None and fact.kind == "started":
             # Never received: it runs within another one, eagerly.
-            held = self._held[fact.identity.task_id] = Held(fact.identity, fact.attempt, _InProcess(pid))
+            held = self._held[fact.identity.run] = Held(fact.identity, fact.attempt, _InProcess(pid, "lost"))
         # What an earlier execution says at last is not true of this one.
         if held is None or (fact.attempt, fact.execution) < (held.attempt, held.execution):
             return
         if fact.kind in ENDINGS or fact.kind == "retrying":
-            del self._held[fact.identity.task_id]
+            del self._held[fact.identity.run]
             return
         held.attempt, held.execution = fact.attempt, fact.execution
         held.done, held.total, held.message = fact.done, fact.total, fact.message
@@ -145,9 +151,10 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class _InProcess:
-    """The receipt of a run that came by no message: it is there as long as its process."""
+    """The receipt of a run that is there as long as a process: it came by no message, or is to be stopped."""
 
     pid: int
+    then: Fate
 
     def is_here(self) -> bool:
         try:
@@ -157,4 +164,4 @@ class _InProcess:
         return True
 
     def fate(self) -> Fate:
-        return "lost"
+        return self.then

@@ -56,8 +56,15 @@ def received(request: Any, **kwargs: Any) -> None:
 
 
 def revoked(request: Any, expired: bool, **kwargs: Any) -> None:
-    """Tell what was called off, or came too late."""
-    _worker.end(request.id, "expired" if expired else "cancelled", unless_held=_held_of(request))
+    """Tell what was called off, or came too late; what runs in a child, when that is gone."""
+    held = _held_of(request)
+    if held is None:
+        return
+    pid = requests.process_of(held.identity.run) if kwargs.get("terminated") else None
+    if pid is not None:
+        _worker.stop(held, pid)
+    else:
+        _worker.end(held, "expired" if expired else "cancelled")
 
 
 def unknown(message: Any, id: str, name: str, **kwargs: Any) -> None:
@@ -74,25 +81,30 @@ def rejected(message: Any, exc: BaseException | None = None, **kwargs: Any) -> N
 
 def failed(task_id: str, exception: BaseException) -> None:
     """Tell the failure of a task whose child died, or took too long."""
-    identity = _worker.identity_of(task_id)
-    if identity is not None:
-        _worker.end(task_id, "failed", **told(exception, identity))
+    held = _worker.find(task_id)
+    if held is not None:
+        _worker.end(held, "failed", **told(exception, held.identity))
 
 
 def retried(request: Any, reason: Any) -> None:
     """Tell that a task whose child died was published anew."""
-    when = seconds_of(getattr(reason, "when", None))
-    _worker.end(request.id, "retrying", unless_held=_held_of(request), next_attempt_at=when)
+    held = _held_of(request)
+    if held is not None:
+        _worker.end(held, "retrying", next_attempt_at=seconds_of(getattr(reason, "when", None)))
 
 
 def called_off(request: Any) -> None:
     """Tell the loss of a task "cancelled by Celery" in a cold shutdown: nothing will ever try it again."""
-    _worker.end(request.id, "lost", unless_held=_held_of(request))
+    held = _held_of(request)
+    if held is not None:
+        _worker.end(held, "lost")
 
 
 def broken_off(task_id: str) -> None:
     """Note that a task was broken off in a pool without children, where Celery believes for ever that it runs."""
-    _worker.break_off(task_id)
+    held = _worker.find(task_id)
+    if held is not None:
+        held.broken = True
 
 
 class _Receipt:
@@ -123,7 +135,7 @@ class _Receipt:
 def _refused(message: Any, id: str, error: BaseException) -> None:
     identity = identity_in((message.headers or {}).get(header.NAME), id)
     if identity is not None and identity.is_told:
-        _worker.end(id, "failed", unless_held=Held(identity), error_reference=reference_for(error, identity))
+        _worker.end(Held(identity), "failed", error_reference=reference_for(error, identity))
 
 
 def _held_of(request: Any) -> Held | None:

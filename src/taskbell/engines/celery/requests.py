@@ -1,5 +1,6 @@
 """The requests that a worker's main process has received, as long as Celery keeps them."""
 
+import os
 from collections.abc import Iterator
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -20,6 +21,13 @@ def keep(identity: Identity, request: Any) -> None:
 def kept() -> Iterator[Any]:
     """Return what is kept, the oldest first."""
     return iter(list(_requests.values()))
+
+
+def process_of(run: str) -> int | None:
+    """Return the id of the process that works on a run, if it is a child of this one."""
+    request = _requests.get(run)
+    pid = request.worker_pid if request is not None else None
+    return pid if pid != os.getpid() else None
 
 
 def identity_of(task_id: str) -> Identity | None:
