@@ -15,7 +15,7 @@ from taskbell.store.head import create_head
 from taskbell.store.outbox import publish
 
 SOURCE = Path(taskbell.__file__).parent
-COUNTED = re.compile(r'\bcount\("([a-z_]+)"')
+COUNTED = re.compile(r'(?<![.\w])count\("([a-z_]+)"')
 GAUGED = re.compile(r'^            \("([a-z_]+)", ', re.MULTILINE)
 
 Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]

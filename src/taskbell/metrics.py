@@ -64,6 +64,7 @@ METRICS: Final = (
     Metric("ticks_total", "counter", "Ticks of this gateway that moved rows."),
     Metric("tick_seconds_total", "counter", "Time that those took."),
     Metric("events_numbered_total", "counter", "Events that those numbered."),
+    Metric("events_dropped_total", "counter", "Events for accounts that nobody could see within a minute."),
     Metric("wakeup_deaf", "gauge", "1 while rings are not heard, and events take up to POLL seconds.", "kind"),
     Metric("rings_heard_total", "counter", "Rings that woke this gateway."),
     Metric("rings_sent_total", "counter", "Rings by this process."),

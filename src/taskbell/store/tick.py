@@ -10,6 +10,7 @@ from django.db import connections, router
 from django.utils import timezone
 
 from taskbell import faults
+from taskbell.counts import count
 from taskbell.ground.cursor import new_token
 from taskbell.models import LogHead, Outbox
 from taskbell.store import plain
@@ -154,6 +155,7 @@ class Ticker:
     def _remember(self, sifted: Sifted) -> None:
         self.failed += len(sifted.failed)
         self.dropped += sifted.dropped
+        count("events_dropped_total", by=sifted.dropped)
         now = self._clock()
         self._kept = {id: self._kept.get(id, now) for id in sifted.kept}
         self._look_again_at = now + KEEP_SECONDS
