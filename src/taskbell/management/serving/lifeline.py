@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Final, Self
 
+from taskbell import faults
 from taskbell.management.serving.reports import Report
 
 #: The variable by which the same command, started again, knows that it is a worker.
@@ -71,6 +72,9 @@ class Lifeline(threading.Thread):
             pass  # the parent is frozen: it gets the news that fit
         except OSError:
             return False
+        except Exception:
+            # To see that the parent is gone is more than to say how this worker is.
+            faults.exception("This worker cannot say how it is.")
         return True
 
 
