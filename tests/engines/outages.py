@@ -1,4 +1,4 @@
-"""Databases that do not answer for a while: locked, frozen, or cutting connections."""
+"""Databases that do not answer for a while, workers that stand still, and what owners are told meanwhile."""
 
 import sqlite3
 import time
@@ -8,7 +8,13 @@ from contextlib import closing, contextmanager
 import psutil
 
 from tests.databases import settings_of
+from tests.engines import tasks
+from tests.engines.conftest import Stage
+from tests.engines.worker import Worker
 from tests.servers.postgres import Postgres
+
+# Three times as long as a worker is given to show that it lives.
+OUTAGE = 10
 
 
 @contextmanager
@@ -43,3 +49,25 @@ def cut_connections(postgres: Postgres, address: str, seconds: float) -> int:
         cut += len(postgres.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"))
         time.sleep(0.3)
     return cut
+
+
+@contextmanager
+def at_work(made: Stage, seconds: float) -> Iterator[None]:
+    """Do something while a task runs, for `seconds` longer than that takes; its owner is told nothing but the truth."""
+    task = made.ada.delay(tasks.sleep, seconds)
+    made.ada.until(task, "running")
+    yield
+    assert made.ada.states(task, seconds + 30) == ["running", "succeeded"]
+
+
+@contextmanager
+def paused(worker: Worker) -> Iterator[None]:
+    """Freeze a worker's whole tree."""
+    tree = [psutil.Process(worker.process.pid), *worker.children()]
+    for process in tree:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in tree:
+            process.resume()
