@@ -10,7 +10,8 @@ from taskbell.management.serving.lifeline import pair
 
 # A worker that waits for nothing but its end.
 WORKER = """
-import sys, threading
+import sys, threading, django
+django.setup()
 from taskbell.management.serving.lifeline import Lifeline, Post
 
 def report():
