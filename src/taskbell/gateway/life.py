@@ -46,12 +46,13 @@ class Life:
             # A ping would claim frames that are still on their way.
             while self.hub.fanning_out:  # noqa: ASYNC110  milliseconds, and nobody else waits for it
                 await asyncio.sleep(0)
+            # Before the pings: what was written this moment looks the same each time, as if nobody took any of it.
+            self._watch.look(asyncio.get_running_loop().time())
             self._slots.rotate(-1)
             due, self._slots[0] = self._slots[0], []
             for stream in due:
                 if not stream.closed:
                     self._visit(stream)
-            self._watch.look(asyncio.get_running_loop().time())
 
     def _visit(self, stream: Stream) -> None:
         try:
