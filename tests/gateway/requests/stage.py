@@ -82,7 +82,12 @@ class Stage:
 
 def _nginx(gateway_port: int) -> Nginx:
     text = (ROOT / "deploy" / "nginx.conf").read_text()
-    text = text.replace("127.0.0.1:8001", f"127.0.0.1:{gateway_port}")
+    for written, ours in {
+        "127.0.0.1:8001": f"127.0.0.1:{gateway_port}",
+        "client_header_timeout 10s;": f"client_header_timeout {HEADER_TIME}s;",
+    }.items():
+        assert written in text
+        text = text.replace(written, ours)
     return Nginx(text.replace("listen 80;", f"listen 127.0.0.1:{free_port()};")).start()
 
 

@@ -52,6 +52,15 @@ def test_a_crowd_of_slow_ones_costs_nobody_anything(stage: Stage) -> None:
     stage.left_no_trace()
 
 
+@pytest.mark.parametrize("stage", ["nginx"], indirect=True, scope="module")
+def test_nginx_does_not_wait_for_slow_ones_either(stage: Stage) -> None:
+    async def crowd() -> list[tuple[int, float]]:
+        return await asyncio.gather(*(trickle(stage.port, head, 0.1) for head in [b"", GOOD[:9], HEAD]))
+
+    assert {status for status, _ in asyncio.run(crowd())} <= {0, 408}
+    stage.left_no_trace()
+
+
 @OURS
 def test_what_is_no_http_is_not_waited_for(stage: Stage) -> None:
     began = time.monotonic()
