@@ -13,6 +13,7 @@ from tests.servers.project import ROOT, environment
 OFFERED = [
     "PublicError",
     "apublish",
+    "batch",
     "for_user",
     "get_run",
     "progress",
@@ -43,7 +44,7 @@ def test_what_is_offered() -> None:
 
 def test_what_is_offered_is_what_its_home_defines() -> None:
     from taskbell import exceptions
-    from taskbell.runs import here, owner, read
+    from taskbell.runs import here, owner, read, scope
     from taskbell.store import outbox
 
     homes = {
@@ -51,6 +52,7 @@ def test_what_is_offered_is_what_its_home_defines() -> None:
         here: ["progress", "publish_result", "track"],
         owner: ["for_user"],
         read: ["get_run"],
+        scope: ["batch"],
         outbox: ["apublish", "publish", "publish_many"],
     }
     assert sorted(name for names in homes.values() for name in names) == OFFERED

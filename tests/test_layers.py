@@ -36,7 +36,9 @@ OPTIONAL: Final[dict[str, set[str]]] = {
     "uvicorn": {"gateway/server.py", "management/serving/server.py", "checks.py"},
     "psycopg": {"wakeups/postgres.py", "store/connection.py"},
     "redis": {"wakeups/redis.py"},
-    "celery": {f"engines/celery/{file}.py" for file in ("__init__", "cancel", "main_process", "results", "task")},
+    "celery": {
+        f"engines/celery/{file}.py" for file in ("__init__", "cancel", "canvas", "main_process", "results", "task")
+    },
     "kombu": set(),
     "billiard": set(),
     "rq": {"engines/rq.py"},

@@ -8,11 +8,13 @@ if TYPE_CHECKING:
     from taskbell.runs.here import progress, publish_result, track
     from taskbell.runs.owner import for_user
     from taskbell.runs.read import get_run
+    from taskbell.runs.scope import batch
     from taskbell.store.outbox import apublish, publish, publish_many
 
 __all__ = [
     "PublicError",
     "apublish",
+    "batch",
     "for_user",
     "get_run",
     "progress",
@@ -28,6 +30,7 @@ _HOMES: Final = {
     "taskbell.runs.here": ("progress", "publish_result", "track"),
     "taskbell.runs.owner": ("for_user",),
     "taskbell.runs.read": ("get_run",),
+    "taskbell.runs.scope": ("batch",),
     "taskbell.store.outbox": ("apublish", "publish", "publish_many"),
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}

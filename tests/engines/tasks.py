@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from celery import chain, shared_task
+from celery import chain, chord, group, shared_task
 from celery.exceptions import Ignore
 from django.contrib.auth.models import Group, User
 from django.db import transaction
@@ -290,3 +290,26 @@ def fork_and_write() -> int:
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     return pid
+
+
+@shared_task
+def square(number: int) -> int:
+    return number * number
+
+
+@shared_task
+def fan_out() -> None:
+    """Enqueues a group by itself."""
+    group(succeed.si(), spawned.si()).delay()
+
+
+@shared_task(bind=True)
+def replace_by(self: Any, by: str, failing: bool = False) -> None:
+    first = fail.si() if failing else sleep.si(2.5)  # longer than a worker waits for news of a task that has left it
+    canvases: dict[str, Any] = {
+        "task": spawned.si(),
+        "chain": chain(first, spawned.si()),
+        "group": group(first, spawned.si()),
+        "chord": chord([first, spawned.si()], spawned.si()),
+    }
+    raise self.replace(canvases[by])

@@ -135,11 +135,16 @@ class Owner:
             return {task: list(events) for task, events in self._events.items()}
 
     def endings(self) -> dict[str, list[str]]:
-        """Return the endings told of each run; callers may give two runs the same task's id."""
-        told: dict[str, list[str]] = {}
-        for event in (event for events in self.all_events().values() for event in events):
-            told.setdefault(event["id"], []).extend(endings_of([event]))
-        return told
+        """Return the endings told of each run."""
+        return {run: endings_of(events) for run, events in self.by_run().items()}
+
+    def by_run(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what was told by run: a task's id may be that of two, as of a tree and the last step of its chain."""
+        runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for events in self.all_events().values():
+            for run in events:
+                runs[run["id"]].append(run)
+        return runs
 
     def until(
         self, task: AsyncResult | str, wanted: str | Callable[[dict[str, Any]], bool], timeout: float = 30

@@ -197,7 +197,7 @@ export class Client extends EventTarget {
 
   /** @param {Run} run */
   #ring(run) {
-    if (hasEnded(run) && this.#rung.add(endingOf(run))) this.dispatchEvent(new CustomEvent("ending", { detail: run }));
+    if (hasEnded(run) && run.step == null && this.#rung.add(endingOf(run))) this.dispatchEvent(new CustomEvent("ending", { detail: run }));
   }
 
   /** @param {Status} status */

@@ -19,11 +19,15 @@
  * @property {unknown} result
  * @property {{ message: string | null, reference: string | null } | null} error
  * @property {string | null} parent
+ * @property {number | null} step its place in the tree that is its parent; a step is not told of by itself
+ * @property {Steps | null} steps of a tree
  * @property {string | null} queued_at
  * @property {string | null} started_at
  * @property {string | null} finished_at
  * @property {string | null} next_attempt_at
  * @property {string | null} at
+ *
+ * @typedef {{ total: number, list: { id: string, label: string, state: State }[] } & Record<State, number>} Steps
  *
  * @typedef {object} Snapshot
  * @property {Run[]} runs

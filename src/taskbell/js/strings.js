@@ -13,8 +13,8 @@ export function wordsFor(lang) {
   const language = lang.toLowerCase().split(/[-_]/)[0];
   const table = Object.hasOwn(strings, language) ? strings[/** @type {keyof typeof strings} */ (language)] : strings.en;
 
-  /** @param {Key} key @param {string | number} [value] what stands in for {} */
-  const say = (key, value = "") => table[key].replace("{}", () => String(value));
+  /** @param {Key} key @param {(string | number)[]} values what stands in for each {} */
+  const say = (key, ...values) => table[key].replace(/{}/g, () => String(values.shift() ?? ""));
 
   /** @param {Run} run */
   const label = (run) => run.label || run.name || say("task");

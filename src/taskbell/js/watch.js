@@ -38,9 +38,9 @@ export class Watch extends EventTarget {
     this.#close();
   }
 
-  /** @param {Run} run */
+  /** A tree and the last step of its chain share the engine's id, which means the tree. @param {Run} run */
   means(run) {
-    return run.id === this.id || run.task_id === this.id;
+    return [this.id, this.run?.id].includes(run.id) || (run.task_id === this.id && run.step == null);
   }
 
   /**

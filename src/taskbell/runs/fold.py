@@ -47,19 +47,21 @@ class RunFold(Fold):
 def _told(changes: Sequence[tuple[int, Change]], known: Mapping[str, Run]) -> list[tuple[int, Change]]:
     """Leave out what the same batch replaces, and what nobody would see move; every change of state is told."""
     last = {change.after.identity.run: change for _, change in changes}
-    return [
-        (at, change)
-        for at, change in changes
-        if not change.after.identity.is_quiet
-        and (
-            change.is_move
-            or (last[change.after.identity.run] is change and _moves(known.get(change.after.identity.run), change))
-        )
-    ]
+    seen = dict(known)
+    told = []
+    for at, change in changes:
+        id = change.after.identity.run
+        if change.after.identity.is_quiet:
+            continue
+        if change.is_move or (last[id] is change and _moves(seen.get(id), change.after)):
+            seen[id] = change.after
+            told.append((at, change))
+    return told
 
 
-def _moves(before: Run | None, change: Change) -> bool:
-    return change.after.steps is None or before is None or _picture(before) != _picture(change.after)
+def _moves(seen: Run | None, run: Run) -> bool:
+    """Whether a person sees anything new; what has ended is told once."""
+    return run.steps is None or seen is None or (not run.ended and _picture(seen) != _picture(run))
 
 
 def _picture(tree: Run) -> tuple[object, ...]:

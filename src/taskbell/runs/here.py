@@ -41,6 +41,8 @@ class Here:
     message: str | None = None
     result: Any = None
     republished: bool = False
+    # By others, after which it is published again.
+    replaced: bool = False
     # An ending or the next attempt was told: this execution has nothing more to say.
     concluded: bool = False
     due_at: float = 0.0

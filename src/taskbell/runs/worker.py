@@ -142,7 +142,10 @@ class Worker:
         # What an earlier execution says at last is not true of this one.
         if held is None or (fact.attempt, fact.execution) < (held.attempt, held.execution):
             return
-        if fact.kind in ENDINGS or fact.kind == "retrying":
+        if fact.kind == "queued" and fact.execution != (held.execution or None):
+            return
+        # What is queued by an execution was replaced by it, and goes on in another message.
+        if fact.kind in ENDINGS or fact.kind in {"retrying", "queued"}:
             del self._held[fact.identity.run]
             return
         held.attempt, held.execution = fact.attempt, fact.execution

@@ -125,9 +125,15 @@ def _shown(run: RunView, cursor: str) -> dict[str, Any]:
         "label": run.label or run.name or words["task"],
         "state": words[_word_of(run)],
         "percent": int(100 * min(1, max(0, run.done / run.total))) if not ended and run.total and run.done else None,
+        "steps": _steps(run, words) if not ended and run.run.steps is not None else None,
         "ended": ended,
         "words": words,
     }
+
+
+def _steps(run: RunView, words: dict[str, str]) -> str:
+    done, total = run.run.steps.ended, run.run.steps.known  # type: ignore[union-attr]
+    return words["steps"].replace("{}", str(done), 1).replace("{}", str(total), 1)
 
 
 def _word_of(run: RunView) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 from celery import signals
 
 from taskbell.engines.base import Engine
-from taskbell.engines.celery import cancel, main_process, messages, publishing, results, task
+from taskbell.engines.celery import cancel, canvas, main_process, messages, publishing, results, task
 from taskbell.runs.states import Fact, Run
 
 UID: Final = "taskbell.engines.celery"
@@ -38,6 +38,7 @@ class Celery(Engine):
     name = messages.ENGINE
 
     def install(self) -> None:
+        canvas.install()
         for signal, handler in HANDLERS.items():
             getattr(signals, signal).connect(handler, weak=False, dispatch_uid=f"{UID}.{signal}")
 

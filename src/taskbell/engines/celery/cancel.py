@@ -10,7 +10,7 @@ from typing import Any, Final
 from celery import current_app
 
 from taskbell.engines.celery import requests
-from taskbell.runs.states import Run
+from taskbell.runs.states import Identity, Run
 
 STAMP: Final = "taskbell"
 COMMAND: Final = "taskbell_cancel"
@@ -22,14 +22,21 @@ CONNECT_SECONDS: Final = 4.0
 # Publishing
 
 
-def stamp(headers: dict[str, Any], run: str | None) -> None:
-    """Stamp a message with its run, beside the stamps it has; one that came from another task is taken off."""
+def stamp(headers: dict[str, Any], identity: Identity | None) -> None:
+    """Stamp a message with its run and the tree it is in, beside the stamps it has; another task's are taken off."""
     before: dict[str, Any] = headers.get("stamps") or {}
-    if run is None and STAMP not in before:
+    runs = _stoppable(identity) if identity is not None else []
+    if not runs and STAMP not in before:
         return
-    ours = {STAMP: [run]} if run is not None else {}
+    ours = {STAMP: runs} if runs else {}
     headers["stamps"] = {name: value for name, value in before.items() if name != STAMP} | ours
     headers["stamped_headers"] = [name for name in headers.get("stamped_headers") or () if name != STAMP] + list(ours)
+
+
+def _stoppable(identity: Identity) -> list[str]:
+    """Return the runs that have this task stopped when they are cancelled."""
+    own = [identity.run] if identity.is_shown else []
+    return [*own, identity.in_tree] if identity.in_tree else own
 
 
 # The gateway

@@ -1,42 +1,74 @@
-"""What a message says of the tasks that follow it: the rest of a chain, a chord's body, callbacks."""
+"""Chains, groups and chords: what is enqueued as one.
 
-from collections.abc import Iterator
-from itertools import islice
+Nothing but the call that applies a canvas knows how large it is, and signals see one message at a time. So the methods
+that apply one are wrapped, in a scope each; they take what they took, and return and raise what they did.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any, Final
 
-from taskbell.engines.celery.messages import BUILT_IN
-from taskbell.runs.labels import label_for
+from celery import canvas, current_app
+from celery.utils.functional import _regen
 
-CHORD_UNLOCK: Final = "celery.chord_unlock"
-# Of a large group, these say it as well.
-MOST_FOLLOWERS: Final = 100
+from taskbell.engines.celery.followers import walk
+from taskbell.runs.scope import current_scope, scope
 
+_WRAPPED: Final = "_taskbell_wraps"
 
-def label_of(name: str) -> str:
-    """Return the label of a task, "" for one that nobody is shown: Celery's own are plumbing."""
-    return "" if name.startswith(BUILT_IN) else label_for(name) or ""
+Apply = Callable[..., Any]
 
 
-def leads_to_shown(name: str, body: Any) -> bool:
-    """Tell whether a task that people may see is to follow the one of this message."""
-    if not isinstance(body, tuple | list) or len(body) != 3:  # protocol 1
+def install() -> None:
+    """Have every canvas applied within a scope; harmless to repeat."""
+    for kind in (canvas.group, canvas._chain, canvas._chord):
+        for name in ("apply_async", "apply"):
+            _wrap(kind, name, _in_scope)
+    _wrap(canvas._chord, "run", _header_first)
+
+
+def _wrap(kind: type, name: str, wrapper: Callable[[Apply], Apply]) -> None:
+    apply = getattr(kind, name)
+    if not hasattr(apply, _WRAPPED):
+        wrapped = wrapper(apply)
+        setattr(wrapped, _WRAPPED, True)
+        setattr(kind, name, wrapped)
+
+
+def _in_scope(apply: Apply) -> Apply:
+    @wraps(apply)
+    def applied(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if _is_of_links(self, kwargs):
+            return apply(self, *args, **kwargs)
+        with scope() as opened:
+            result = apply(self, *args, **kwargs)
+            opened.call(getattr(result, "id", None))
+            return result
+
+    return applied
+
+
+def _is_of_links(applied: Any, kwargs: Mapping[str, Any]) -> bool:
+    """Whether Celery itself has put callbacks or errbacks of a task into a group; then these are no tree."""
+    if not isinstance(applied, canvas.group) or isinstance(applied.tasks, _regen) or not kwargs.get("parent_id"):
         return False
-    args, _, embedded = body
-    followers = [embedded.get(key) for key in ("callbacks", "errbacks", "chain", "chord")]
-    if name == CHORD_UNLOCK:
-        followers.append(args[1])
-    return any(map(label_of, islice(_names(followers), MOST_FOLLOWERS)))
+    task = current_app.current_worker_task
+    if task is None:  # the main process, for a child that died
+        return True
+    links = [*(task.request.callbacks or ()), *(task.request.errbacks or ())]
+    return all(sig in links for sig in applied.tasks)
 
 
-def _names(signatures: Any) -> Iterator[str]:
-    """Yield the names of tasks in signatures, which are dicts, nested by groups, chains, chords and links."""
-    if isinstance(signatures, list | tuple):
-        for signature in signatures:
-            yield from _names(signature)
-    elif isinstance(signatures, dict):
-        if isinstance(name := signatures.get("task"), str):
-            yield name
-        if signatures.get("subtask_type"):  # only then are these signatures, and not what a task was given
-            yield from _names(list((signatures.get("kwargs") or {}).values()))
-        options = signatures.get("options") or {}
-        yield from _names([options.get(key) for key in ("link", "link_error", "chord")])
+def _header_first(run: Apply) -> Apply:
+    """Let the steps of a chord's header stand before that of its body, of which the first message tells already."""
+
+    @wraps(run)
+    def ran(self: Any, header: Any, *args: Any, **kwargs: Any) -> Any:
+        opened = current_scope()
+        # What a generator yields is counted by nobody before its time.
+        if opened is None or isinstance(header.tasks, _regen):
+            return run(self, header, *args, **kwargs)
+        with opened.area(sum(len(walk(task)[0]) for task in header.tasks)):
+            return run(self, header, *args, **kwargs)
+
+    return ran

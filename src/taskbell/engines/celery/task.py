@@ -76,7 +76,9 @@ def postrun(task_id: str, state: str | None = None, retval: Any = None, **kwargs
 
 
 def _tell_ignored(here: Here) -> None:
-    if not here.republished:
+    if here.replaced:
+        here.tell(here.fact("queued"))
+    elif not here.republished:
         here.tell(here.ending("succeeded", result=here.result))
 
 

@@ -120,6 +120,7 @@ export class RunElement extends TaskbellElement {
 function details(run, words) {
   return [
     run.message ?? "",
+    run.steps ? words.say("steps", run.done ?? 0, run.steps.total) : "",
     run.attempt > 1 ? words.say("attempt", run.attempt) : "",
     run.next_attempt_at ? words.say("next", time.format(new Date(run.next_attempt_at))) : "",
     ...(run.state === "retrying" ? words.trouble(run) : []),

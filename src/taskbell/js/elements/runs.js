@@ -42,7 +42,7 @@ export class RunsElement extends TaskbellElement {
 
   /** @param {Run} run @param {string} cursor */
   #happened(run, cursor) {
-    if (!this.#runs.some((element) => shows(element, run))) this.prepend(show(run, cursor));
+    if (run.step == null && !this.#runs.some((element) => shows(element, run))) this.prepend(show(run, cursor));
     this.#count();
   }
 
