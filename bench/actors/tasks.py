@@ -68,22 +68,38 @@ def publish(project: Project, count: int) -> Round:
 
     from taskbell import for_user
 
-    out: dict[str, list[float]] = {"publish_bare": [], "publish_unowned": [], "publish_owned": []}
+    out: dict[str, list[float]] = {f"publish_{whose}": [] for whose in ("bare", "unowned", "carrier", "owned")}
     with transaction.atomic():
         for _ in range(count // IN_TURN):
             with without_taskbell():
                 out["publish_bare"] += in_a_row(lambda: project.listed.delay)
             out["publish_unowned"] += in_a_row(lambda: project.unlisted.delay)
             with for_user(project.user):
+                out["publish_carrier"] += in_a_row(lambda: project.unlisted.delay)
                 out["publish_owned"] += in_a_row(lambda: project.listed.delay)
+        with CaptureQueriesContext(connection) as unowned:
+            bare = header_bytes(project.unlisted)
         with for_user(project.user):
-            with CaptureQueriesContext(connection) as unowned:
+            with CaptureQueriesContext(connection) as carrier:
                 project.unlisted.delay()
             with CaptureQueriesContext(connection) as owned:
-                project.listed.delay()
+                added = header_bytes(project.listed) - bare
         transaction.set_rollback(True)
-    queries = {"queries_unowned": len(unowned), "queries_owned": len(owned)}
-    return {f"{what}_us": median(values) for what, values in out.items()} | queries
+    counts = {"queries_unowned": len(unowned), "queries_carrier": len(carrier), "queries_owned": len(owned)}
+    return {f"{what}_us": median(values) for what, values in out.items()} | counts | {"bytes_owned": added}
+
+
+def header_bytes(task: Any) -> int:
+    """Publish a task and return the length of its headers as JSON."""
+    sent: list[int] = []
+
+    def note(headers: dict[str, Any], **kwargs: Any) -> None:
+        sent.append(len(json.dumps(headers)))
+
+    signals.after_task_publish.connect(note)
+    task.delay()
+    signals.after_task_publish.disconnect(note)
+    return sent[0]
 
 
 def in_child(project: Project, count: int, rounds: int) -> list[Round]:
@@ -114,32 +130,33 @@ def in_child(project: Project, count: int, rounds: int) -> list[Round]:
 
 def work(project: Project, count: int) -> Round:
     """Return microseconds that a worker's child takes for an empty task."""
-    out: dict[str, list[float]] = {"work_bare": [], "work_unowned": [], "work_owned": []}
+    out: dict[str, list[float]] = {f"work_{whose}": [] for whose in ("bare", "unowned", "carrier", "owned")}
     for _ in range(count // IN_TURN):
         with without_taskbell():
-            out["work_bare"] += in_a_row(lambda: execution(project, owned=False))
-        out["work_unowned"] += in_a_row(lambda: execution(project, owned=False))
-        out["work_owned"] += in_a_row(lambda: execution(project, owned=True))
+            out["work_bare"] += in_a_row(lambda: execution(project))
+        out["work_unowned"] += in_a_row(lambda: execution(project))
+        out["work_carrier"] += in_a_row(lambda: execution(project, label=""))
+        out["work_owned"] += in_a_row(lambda: execution(project, label="Measured"))
     return {f"{what}_us": median(values) for what, values in out.items()}
 
 
-def execution(project: Project, *, owned: bool) -> Callable[[], object]:
-    """Return a call that runs the task as `celery worker` does, from the message's headers on."""
+def execution(project: Project, label: str | None = None) -> Callable[[], object]:
+    """Return a call that runs the task as `celery worker` does, from the message's headers on; without, nobody's."""
     task = project.listed
     trace = build_tracer(task.name, task, app=project.app)
     id = str(uuid.uuid4())
     request: dict[str, Any] = {"id": id, "task": task.name, "retries": 0, "delivery_info": {}}
-    if owned:
-        request["headers"] = header_of(project, id)
+    if label is not None:
+        request["headers"] = header_of(project, id, label)
     return lambda: trace(id, (), {}, request)
 
 
-def header_of(project: Project, id: str) -> dict[str, str]:
+def header_of(project: Project, id: str, label: str) -> dict[str, str]:
     from taskbell.runs import header
     from taskbell.runs.states import Identity
 
     identity = Identity(
-        run=header.new_run(), task_id=id, engine="celery", name=project.listed.name, label="Measured",
+        run=header.new_run(), task_id=id, engine="celery", name=project.listed.name, label=label,
         user_key=str(project.user.pk), queued_at=time.time(),
     )  # fmt: skip
     return {header.NAME: header.sign(identity)}

@@ -1,9 +1,14 @@
 """What Taskbell adds to a Celery task: to publish it, to run it, and to each step of `track`."""
 
+from typing import Final
+
 from bench.rig.databases import Databases
 from bench.rig.figures import Figure
 from bench.rig.plan import Plan
 from bench.rig.processes import LOAD_CORE, actor
+
+# A carrier is somebody's, and nobody is shown it.
+WHOSE: Final = {"unowned": "an unowned task", "carrier": "a carrier", "owned": "an owned task"}
 
 
 def measure(plan: Plan, databases: Databases) -> list[Figure]:
@@ -12,26 +17,28 @@ def measure(plan: Plan, databases: Databases) -> list[Figure]:
         rounds = process.result(600)
     figures = [
         Figure(
-            name=f"{what} {whose} task adds",
+            name=f"{what} {name} adds",
             unit="µs",
             samples=[one[f"{where}_{whose}_us"] - one[f"{where}_bare_us"] for one in rounds],
             yardstick="Celery alone",
             beside=[one[f"{where}_bare_us"] for one in rounds],
             aim="under 20" if whose == "unowned" else "",
         )
-        for where, what in (("publish", "publishing an"), ("work", "running an"))
-        for whose in ("unowned", "owned")
+        for where, what in (("publish", "publishing"), ("work", "running"))
+        for whose, name in WHOSE.items()
     ]
     figures += [
         Figure(
-            name=f"queries of publishing an {whose} task",
+            name=f"queries of publishing {WHOSE[whose]}",
             unit="queries",
             samples=[one[f"queries_{whose}"] for one in rounds],
             aim=aim,
         )
-        for whose, aim in (("unowned", "0"), ("owned", "one INSERT in a savepoint"))
+        for whose, aim in (("unowned", "0"), ("carrier", "0"), ("owned", "one INSERT in a savepoint"))
     ]
-    return [*figures, *steps(rounds)]
+    added = [one["bytes_owned"] for one in rounds]
+    longer = Figure(name="headers of an owned task are longer by", unit="bytes", samples=added)
+    return [*figures, longer, *steps(rounds)]
 
 
 def steps(rounds: list[dict[str, float]]) -> list[Figure]:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import threading
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser, Group
 from django.db import DatabaseError, connection, transaction
 from django.http import HttpRequest, HttpResponse
-from django.test import RequestFactory
+from django.test import RequestFactory, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils.functional import SimpleLazyObject, lazystr
 from kombu.exceptions import OperationalError
@@ -358,6 +359,30 @@ class TestMessage:
         assert header.forgeries == before + 3
         assert len([record for record in caplog.records if "not signed" in record.message]) <= 1
         assert header.read(sent[-1][header.NAME], task.id).user_key == str(ada.pk)
+
+    def test_a_header_that_another_site_signed_is_as_good_as_none(self, ada: Any, settings: Any) -> None:
+        id = str(uuid.uuid4())
+        with override_settings(SECRET_KEY="of another site"), for_user(ada), published() as sent:
+            tasks.succeed.apply_async(task_id=id)
+        before = header.forgeries
+        with pytest.raises(header.ForgedHeader):
+            header.read(sent[0][header.NAME], id)
+        with published() as again:
+            tasks.succeed.apply_async(task_id=id, headers={header.NAME: sent[0][header.NAME]})
+        assert header.NAME not in again[0]
+        assert header.forgeries == before + 1
+
+    def test_in_protocol_1_a_task_is_published_and_is_nobodys(self, ada: Any, caplog: pytest.LogCaptureFixture) -> None:
+        """Its message has no headers where protocol 2 has them."""
+        app.amqp.__dict__["create_task_message"] = app.amqp.as_task_v1
+        try:
+            with for_user(ada), published() as sent:
+                tasks.succeed.delay()
+        finally:
+            del app.amqp.__dict__["create_task_message"]
+        assert sent == [{}]
+        assert waiting() == []
+        assert caplog.records == []
 
     def test_an_id_that_no_column_holds_is_nobodys(self, ada: Any) -> None:
         with for_user(ada):
