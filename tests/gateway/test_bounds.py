@@ -10,7 +10,6 @@ from django.contrib.sessions.models import Session
 from taskbell import publish
 from taskbell.ground.cursor import Cursor
 from tests.gateway.real import DATABASES, KINDS, QUICK, Make, Start, is_, published, say
-from tests.servers.project import Gateway
 
 pytestmark = pytest.mark.proof
 
@@ -74,40 +73,6 @@ def test_the_oldest_stream_of_a_person_makes_room(project: Make, start: Start) -
         assert [published(stream.until("message")) for stream in streams[2:]] == [["for those who stay"]] * 3
         publish(minji, "x", 1)
         assert published(hers.until("x")) == [1]
-
-
-@KINDS
-def test_an_address_that_opens_too_many_is_told_when_to_try_again(project: Make, start: Start) -> None:
-    one = project("sqlite")
-    one.configure(**QUICK, STREAMS_PER_ADDRESS=3, TRUSTED_PROXIES=["127.0.0.1"])
-    gateway = start(one)
-    near, far = {"X-Forwarded-For": "203.0.113.1"}, {"X-Forwarded-For": "203.0.113.2"}
-    with ExitStack() as stack:
-        streams = [stack.enter_context(gateway.stream("/events/public:news/", headers=near)) for _ in range(3)]
-        assert {stream.status for stream in streams} == {200}
-        refused = stack.enter_context(gateway.stream("/events/public:news/", headers=near))
-        assert (refused.status, refused.headers["retry-after"].isdigit()) == (503, True)
-        assert refused.headers["cache-control"] == "no-store"
-        assert stack.enter_context(gateway.stream("/events/public:news/", headers=far)).status == 200
-        streams[0].close()
-        gateway.wait_until(lambda: status_of(gateway, near) == 200, what="free again", timeout=5)
-
-
-def status_of(gateway: Gateway, headers: dict[str, str]) -> int:
-    with gateway.stream("/events/public:news/", headers=headers) as stream:
-        return stream.status
-
-
-@KINDS
-def test_a_full_process_says_so_and_recovers(project: Make, start: Start) -> None:
-    one = project("sqlite")
-    one.configure(**QUICK, STREAMS_PER_PROCESS=5)
-    gateway = start(one)
-    with ExitStack() as stack:
-        for _ in range(5):
-            stack.enter_context(gateway.stream("/events/public:news/")).until("ping")
-        assert status_of(gateway, {}) == 503
-    gateway.wait_until(lambda: status_of(gateway, {}) == 200, what="free again", timeout=5)
 
 
 @KINDS
