@@ -14,8 +14,8 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from taskbell import receivers, testing
-from taskbell.models import Outbox, Recipient
+from taskbell import publish, receivers, testing
+from taskbell.models import Log, Outbox, Recipient
 from taskbell.store.control import CONTROL_CHANNEL, ControlEvent, read, session_name
 from taskbell.store.log import LogRow
 from taskbell.store.people import channels_of
@@ -231,3 +231,20 @@ def test_whoever_is_given_the_key_of_a_deleted_account_has_another_recipient(ada
     assert not Recipient.objects.exists()
     User.objects.create(pk=key, username="ada")
     assert channels_of([key], "default")[key] != before[key]
+
+
+def test_what_was_published_to_a_deleted_account_is_not_for_the_next_one_of_its_key(ada: User) -> None:
+    """All of it between two ticks, so the account that the tick can see is already the other one."""
+    key = str(ada.pk)
+    publish(ada, "message", "a secret")
+    ada.delete()
+    again = User.objects.create(pk=key, username="ada")
+    publish(again, "message", "welcome")
+    testing.deliver()
+    assert list(Log.objects.exclude(channel=CONTROL_CHANNEL).values_list("payload", flat=True)) == ['"welcome"']
+
+
+def test_an_account_without_a_recipient_is_told_too(ada: User) -> None:
+    ada.delete()
+    testing.deliver()
+    assert list(Log.objects.values_list("channel", "type")) == [(CONTROL_CHANNEL, "deleted")]

@@ -4,6 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskbell.gateway.window import FRAME_OVERHEAD, Frame, Window
+from taskbell.store.control import CONTROL_CHANNEL
+from taskbell.store.log import LogRow
 from tests.gateway.paper import PaperLog
 
 ROOMY = 1_000_000
@@ -128,3 +130,12 @@ def test_it_agrees_with_a_plain_list(
     assert window.after(after, channels) == expected
     covered = bool(held) and held[0].seq - 1 <= after <= held[-1].seq
     assert window.covers(after) == covered
+
+
+def test_what_gateways_tell_each_other_has_no_bytes_and_no_channel() -> None:
+    row = LogRow(1, "n", CONTROL_CHANNEL, "ended", '{"person":"7","session":"s"}', None)
+    frame = Frame.of(row, "log")
+    assert (frame.seq, frame.channel, frame.data) == (1, None, b"")
+    window = Window(1_000)
+    window.add([frame])
+    assert window.after(0, [CONTROL_CHANNEL]) == []
