@@ -6,8 +6,10 @@ import uuid
 from typing import Any
 
 import pytest
+from celery import chain
 from celery.result import AsyncResult
 
+from taskbell.runs.states import ENDINGS
 from tests.engines import tasks
 from tests.engines.conftest import Stage
 from tests.engines.project import app
@@ -54,6 +56,17 @@ def test_a_task_that_waits_for_a_free_child_is_cancelled_now(shared: Stage) -> N
     assert_cancelled(shared.ada, waiting)
     for task in busy:
         assert_cancelled(shared.ada, task)
+
+
+def test_a_run_with_steps_is_cancelled_with_all_of_them(shared: Stage) -> None:
+    last = shared.ada.delay(chain(tasks.sleep.si(60), tasks.succeed.si()))
+    tree = shared.ada.until(last.parent, "running")[-1]["parent"]
+    assert shared.ada.cancel(tree)["cancelling"]
+    ending = shared.ada.find(lambda event: event["id"] == tree and event["state"] in ENDINGS)
+    assert ending["state"] == "cancelled"
+    assert shared.ada.ending(last.parent)["state"] == "cancelled"
+    # The tree goes by the last task's id too.
+    shared.ada.until(last, lambda event: event["parent"] == tree and event["state"] == "skipped")
 
 
 def test_what_a_cancelled_task_enqueued_goes_on(shared: Stage) -> None:
