@@ -8,6 +8,9 @@ ARGS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_STAMP := $(VENV)/.installed-demo
+OLDEST_CELERY := celery==5.4.0 billiard==4.2.1 kombu==5.4.2
+OLDEST_VENV := .venv-celery-5.4
+OLDEST_STAMP := $(OLDEST_VENV)/.installed-oldest
 
 # Warnings are errors and development mode is on. Two workers, a file at a time: more would only make the proofs,
 # which start servers of their own, wait for each other.
@@ -21,14 +24,14 @@ endef
 # With ARGS it is no failure that none of the chosen tests is a contract (pytest's exit code 5).
 NONE_IS_FINE = $(if $(ARGS),|| test $$? -eq 5)
 
-.PHONY: help install browser demo try test contract test-fast test-all lint types format js bench fuzz clean
+.PHONY: help install browser demo try test contract test-fast test-all test-oldest lint types format js bench fuzz clean
 
 help:
 	@echo 'make demo       press a button, see a Celery task reach its page; PORT=8001 moves it'
 	@echo 'make try        type a line, see it come back over Server-Sent Events'
 	@echo 'make test       all tests but the slow ones; ARGS="tests/store -k tick" chooses'
 	@echo 'make test-fast  what to run before a commit: under a minute'
-	@echo 'make test-all   the slow ones too'
+	@echo 'make test-all   the slow ones too, and the engine with the oldest Celery (make test-oldest: that alone)'
 	@echo 'make lint       ruff and mypy;  make types: mypy alone;  make format: let ruff rewrite'
 	@echo 'make js         bundle the JavaScript anew; needs node'
 	@echo 'make bench      measure'
@@ -41,6 +44,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(MAKE_VENV)
 	$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@ $(DEMO_STAMP)
+
+$(OLDEST_STAMP): pyproject.toml constraints.txt
+	$(MAKE) install VENV=$(OLDEST_VENV)
+	$(OLDEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(OLDEST_CELERY)
+	@touch $@
 
 # What `make test` needs is three times as much; whoever only looks need not wait for it.
 $(DEMO_STAMP): pyproject.toml constraints.txt
@@ -78,6 +86,11 @@ test-fast: install
 test-all: install browser
 	$(PYTEST) $(ARGS)
 	$(ON_POSTGRES) $(PYTEST) -m contract $(ARGS) $(NONE_IS_FINE)
+	$(MAKE) test-oldest
+
+# The engine's tests with the oldest Celery that is supported, and its companions of that time.
+test-oldest: $(OLDEST_STAMP)
+	$(subst $(BIN)/,$(OLDEST_VENV)/bin/,$(PYTEST)) tests/engines $(ARGS) $(NONE_IS_FINE)
 
 lint: install types
 	$(BIN)/ruff check .

@@ -63,6 +63,30 @@ def test_loading_them_asks_nothing_and_imports_nothing_heavy() -> None:
     assert ran.stdout == "[] []\n"
 
 
+# W011
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        ("", True),
+        ("import tests.engines.project", False),
+        ("from celery import Celery; app = Celery(set_as_current=False)", False),
+        ("from django.conf import settings; settings.TASKBELL = {}", False),
+    ],
+    ids=["none", "the project's", "one, and so the default", "no tasks"],
+)
+def test_w011_no_celery_application(before: str, told: bool) -> None:
+    """In a process of its own: whether there is an application is known of the whole process."""
+    program = (
+        f"import django; django.setup(); {before or 'pass'};"
+        "from django.core.checks import run_checks; print([one.id for one in run_checks(tags=['taskbell'])])"
+    )
+    env = environment("/nowhere/db", TASKS={"*": ""})
+    ran = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
+    assert ("taskbell.W011" in ran.stdout) is told
+
+
 # E001
 
 

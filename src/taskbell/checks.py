@@ -160,6 +160,27 @@ def check_wakeup(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     return []
 
 
+@register(TAG, Tags.compatibility)
+def check_celery_app(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """W011: a process that knows no Celery application of the project can ask no result backend, and cancel nothing."""
+    if find_spec("celery") is None or not conf.current().TASKS:
+        return []
+    from taskbell.engines.celery.results import knows_application
+
+    if knows_application():
+        return []
+    return [
+        Warning(
+            "Celery is installed and TASKBELL['TASKS'] lists tasks, but this process knows no Celery application. "
+            "So the gateway cannot ask the result backend what became of a task whose worker died, nor cancel one.",
+            hint="Import it in the project's __init__.py, as Celery's documentation has it: "
+            "`from .celery import app as celery_app`. If the tasks are no Celery tasks: "
+            'SILENCED_SYSTEM_CHECKS = ["taskbell.W011"].',
+            id="taskbell.W011",
+        )
+    ]
+
+
 def _unknown(key: object) -> CheckMessage:
     meant = conf.nearest(key) if isinstance(key, str) else None
     hint = f"Did you mean {meant!r}?" if meant else f"The keys are {', '.join(conf.DEFAULTS)}."

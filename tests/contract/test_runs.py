@@ -77,6 +77,13 @@ class TestFold:
         keys = list(Log.objects.filter(seq__gt=head).order_by("seq").values_list("latest_key", flat=True))
         assert keys == [None, None, other.identity.run, life.identity.run]
 
+    def test_a_second_ending_is_told_if_it_is_another(self, life: Life) -> None:
+        """A broker may hand a task out again while it still runs."""
+        told(life("started"), life("succeeded"))
+        assert told(life("started", execution=SECOND), life("succeeded", execution=SECOND)) == []
+        assert life.row.execution == SECOND
+        assert states(told(life("failed", execution=SECOND + "a"))) == [("succeeded", "failed")]
+
     def test_an_ending_brings_the_progress_of_its_batch(self, life: Life) -> None:
         events = told(life("started"), life("progress", done=1, total=2), life("failed", done=1, total=2))
         assert [(event["state"], event["done"]) for event in events] == [("running", None), ("failed", 1)]

@@ -1,5 +1,6 @@
 """Workers that tests start, and a stage that the tests of one module share: starting everything takes seconds."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -21,9 +22,17 @@ LEASE = 3
 class Stage:
     """A project with its gateway, a worker, and Ada, who reads her stream."""
 
-    def __init__(self, project: Project, broker: str, settings: Mapping[str, Any] | None = None, **worker: Any) -> None:
+    def __init__(
+        self,
+        project: Project,
+        broker: str,
+        settings: Mapping[str, Any] | None = None,
+        celery: Mapping[str, Any] | None = None,
+        **worker: Any,
+    ) -> None:
         project.configure(**{"TASKS": LISTED, "LEASE": LEASE, **(settings or {})})
         project.env |= {"DJANGO_SETTINGS_MODULE": "tests.engines.settings", "TASKBELL_TEST_BROKER": broker}
+        project.env["TASKBELL_TEST_CELERY"] = json.dumps(celery or {})
         self.project = project
         self.gateway = project.serve()
         self.worker = Worker(project, **worker)
@@ -50,12 +59,20 @@ def broker(valkey_of_tasks: Valkey) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(params=["forgetful", "persistent"])
+def own_broker(request: pytest.FixtureRequest) -> Iterator[Valkey]:
+    """A broker of the test's own, to be killed; a persistent one has every message on disk before it answers."""
+    server = Valkey(persistent=request.param == "persistent").start()
+    yield server
+    server.remove()
+
+
 @pytest.fixture
 def stage(project: Callable[[str], Project], broker: str) -> Iterator[Callable[..., Stage]]:
-    """`stage("sqlite", pool="threads")`: everything of its own."""
+    """`stage("sqlite", pool="threads")`: everything of its own but the broker, unless that is named too."""
     made: list[Stage] = []
 
-    def make(database: str, **worker: Any) -> Stage:
+    def make(database: str, *, broker: str = broker, **worker: Any) -> Stage:
         made.append(Stage(project(database), broker, **worker))
         return made[-1]
 

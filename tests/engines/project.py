@@ -2,8 +2,10 @@
 
 TASKBELL_TEST_BROKER      a `redis://` address without a database: 0 is the broker, 1 the result backend
 TASKBELL_TEST_REDELIVERY  after how many seconds the broker hands out again what nobody acknowledged; default: an hour
+TASKBELL_TEST_CELERY      a JSON dict of Celery's settings, over those below
 """
 
+import json
 import os
 
 from celery import Celery
@@ -27,3 +29,4 @@ if broker := os.environ.get("TASKBELL_TEST_BROKER"):
     app.conf.update(broker_url=f"{broker}/0", result_backend=f"{broker}/1")
 if seconds := os.environ.get("TASKBELL_TEST_REDELIVERY"):
     app.conf.update(broker_transport_options={"visibility_timeout": float(seconds)})
+app.conf.update(json.loads(os.environ.get("TASKBELL_TEST_CELERY") or "{}"))

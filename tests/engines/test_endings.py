@@ -14,7 +14,7 @@ from celery.result import AsyncResult
 
 from taskbell import for_user
 from tests.engines import tasks, ways_to_end
-from tests.engines.conftest import OpenStage, Stage
+from tests.engines.conftest import LEASE, OpenStage, Stage
 from tests.engines.project import app
 from tests.engines.worker import Pool, wait_for
 
@@ -82,6 +82,8 @@ ROWS = [
     Row("01-success", tasks.succeed, [*RUNS, "succeeded"]),
     Row("02-exception", tasks.fail, [*RUNS, "failed"]),
     Row("03-retry", tasks.twice, [*AGAIN, *AGAIN, *RUNS, "succeeded"]),
+    Row("01-eta-after-the-lease", tasks.succeed, [*RUNS, "succeeded"], options=options(countdown=LEASE + 2)),
+    Row("03-retry-after-the-lease", ways_to_end.retry_after, [*AGAIN, *RUNS, "succeeded"], (LEASE + 2,)),
     Row("04-retries-used-up", tasks.never, [*AGAIN, *RUNS, "failed"]),
     Row("05-ignore", tasks.ignore, [*RUNS, "succeeded"]),
     Row("06-ignore-with-state", ways_to_end.ignore_with_state, [*RUNS, "succeeded"]),
@@ -100,7 +102,9 @@ ROWS = [
     ),
     Row("11-hard-limit", tasks.sleep, [*RUNS, "failed"], (60,), options(time_limit=1), pools=CHILDREN),
     Row("11-hard-limit-acks-late", tasks.sleep_late, [*RUNS, "failed"], (60,), options(time_limit=1), pools=CHILDREN),
-    Row("11-hard-limit-in-c", ways_to_end.compute, [*RUNS, "failed"], (), options(time_limit=1), pools=CHILDREN),
+    Row(
+        "11-hard-limit-in-c", ways_to_end.compute, [*RUNS, "failed"], (), options(time_limit=LEASE + 2), pools=CHILDREN
+    ),
     Row(
         "12-revoked-before-start",
         tasks.succeed,
@@ -149,10 +153,11 @@ ROWS = [
         pools=CHILDREN,
         once=True,
     ),
-    Row("21-sys-exit", ways_to_end.exit_from_python, [*RUNS, "failed" if NEW else "lost"], pools=CONCURRENT),
+    Row("21-sys-exit", ways_to_end.exit_from_python, [*RUNS, "failed"], pools=CONCURRENT),
     Row("23-result-that-is-no-json", ways_to_end.return_what_is_no_json, [*RUNS, "failed"]),
     Row("30-bad-arguments", "tests.engines.tasks.sleep", [*RUNS, "failed"], ("seconds", "too", "many")),
     Row("29-unknown-name", "tests.engines.tasks.removed", ["failed"]),
+    Row("31-disallowed-content", tasks.succeed, ["failed"], options=options(serializer="pickle")),
     Row("32-without-result", tasks.without_result, [*RUNS, "succeeded"]),
     Row("32-failure-without-result", ways_to_end.fail_without_result, [*RUNS, "failed"]),
     Row("33-exception-in-before-start", ways_to_end.fail_before_start, [*RUNS, "failed"]),

@@ -6,7 +6,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,9 +27,10 @@ from taskbell.middleware import OwnerMiddleware
 from taskbell.models import Outbox
 from taskbell.runs import header
 from taskbell.runs.here import current_run
+from taskbell.runs.states import ENDINGS
 from taskbell.runs.writer import writer
 from taskbell.testing import deliver
-from tests.engines import tasks
+from tests.engines import tasks, ways_to_end
 from tests.engines.project import app
 from tests.runs.telling import waiting
 
@@ -409,7 +410,7 @@ class TestTrouble:
         assert header.NAME in sent[0]
         assert "its owner is not told" in caplog.text
 
-    def test_a_broker_that_is_away_leaves_no_run(self, ada: Any) -> None:
+    def test_row_39_a_broker_that_is_away_leaves_no_run(self, ada: Any) -> None:
         with for_user(ada), app.connection_for_write("redis://127.0.0.1:1/0") as nowhere:
             with pytest.raises(OperationalError):
                 tasks.succeed.apply_async(connection=nowhere, retry=False)
@@ -454,6 +455,31 @@ class TestEager:
         ]
 
     @committing
+    @pytest.mark.parametrize("propagates", [False, True], ids=["", "propagates"])
+    @pytest.mark.parametrize(
+        ("task", "state"),
+        [
+            (tasks.fail, "failed"),
+            (tasks.ignore, "succeeded"),
+            (ways_to_end.reject, "failed"),
+            (ways_to_end.requeue_in_vain, "failed"),
+            (ways_to_end.exit_from_python, "failed"),
+            (ways_to_end.run_out_of_memory, "failed"),
+            (ways_to_end.fail_before_start, "failed"),
+            (tasks.never, "failed"),
+        ],
+    )
+    def test_row_37_eager_endings(self, ada: Any, task: Any, state: str, propagates: bool) -> None:
+        """Also where nothing but Python's own exception says how it ended."""
+        app.conf.task_eager_propagates = propagates
+        try:
+            with for_user(ada), suppress(Exception, SystemExit):
+                task.delay()
+        finally:
+            app.conf.task_eager_propagates = False
+        endings = [state for _, state, _ in self.events() if state in ENDINGS]
+        assert endings == [state]
+
     def test_goes_with_the_transaction(self, ada: Any) -> None:
         with transaction.atomic(), for_user(ada):
             tasks.succeed.delay()

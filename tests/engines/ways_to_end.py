@@ -23,6 +23,18 @@ def is_first(mark: str) -> bool:
     return True
 
 
+@shared_task(acks_late=True)
+def sleep_once(mark: str, seconds: float) -> None:
+    if is_first(mark):
+        time.sleep(seconds)
+
+
+@shared_task(bind=True, max_retries=1)
+def retry_after(self: Any, seconds: float) -> None:
+    if self.request.retries == 0:
+        raise self.retry(countdown=seconds)
+
+
 @shared_task(bind=True)
 def ignore_with_state(self: Any) -> None:
     self.update_state(state="HALFWAY")

@@ -21,9 +21,10 @@ def _program() -> Path:
 
 
 class Valkey:
-    """A server on 127.0.0.1 that keeps its port over `stop()` and `start()`, and remembers nothing."""
+    """A server on 127.0.0.1 that keeps its port over `stop()` and `start()`; unless `persistent`, it forgets all."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, persistent: bool = False) -> None:
+        self.persistent = persistent
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="taskbell-valkey-"))
         self.process: Process | None = None
@@ -34,7 +35,8 @@ class Valkey:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> "Valkey":
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        options = ["--port", str(self.port), "--bind", "127.0.0.1"]
+        options += ["--save", "", "--appendonly", "yes" if self.persistent else "no", "--appendfsync", "always"]
         self.process = Process([str(self._program), *options], log=self.folder / "log", cwd=self.folder)
         self.process.wait_until(self._answers, what="answering")
         return self
@@ -48,7 +50,7 @@ class Valkey:
             return False
 
     def stop(self) -> None:
-        """End it: connections are closed, new ones refused."""
+        """Kill it: connections are closed, new ones refused."""
         if self.process is not None:
             self.process.destroy()
 

@@ -51,7 +51,7 @@ def _told(changes: Sequence[tuple[int, Change]], known: Mapping[str, Run]) -> li
     told = []
     for at, change in changes:
         id = change.after.identity.run
-        if change.after.identity.is_quiet:
+        if change.after.identity.is_quiet or change.is_repetition:
             continue
         if change.is_move or (last[id] is change and _moves(seen.get(id), change.after)):
             seen[id] = change.after

@@ -36,6 +36,16 @@ class Change:
             return True
         return self.after.steps is None and self.fact.kind != "progress"
 
+    @property
+    def is_repetition(self) -> bool:
+        """Whether it had ended so before: handed out twice, a task may run to its end twice, and that is no news."""
+        return (
+            self.after.steps is None
+            and self.before is not None
+            and self.before.ended
+            and self.before.state == self.after.state
+        )
+
 
 def ids_of(fact: Fact) -> Iterator[str]:
     """Return the ids of all runs that a fact may touch, so that they can be read beforehand."""

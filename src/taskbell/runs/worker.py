@@ -35,13 +35,20 @@ class Held:
     done: float | None = None
     total: float | None = None
     message: str | None = None
-    # Broken off inside this process, which its queue does not notice.
+    # The process in which it runs, None before.
+    pid: int | None = None
+    # It ran inside this process and is over, which its queue may not notice.
     broken: bool = False
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether this very process works on it, be it that its queue has given it up: threads cannot be stopped."""
+        return self.pid == os.getpid() and not self.broken
 
     @property
     def has_left(self) -> bool:
         """Whether nothing works on it here any more."""
-        return self.broken or (self.receipt is not None and not self.receipt.is_here())
+        return self.broken or not (self.is_inside or self.receipt is None or self.receipt.is_here())
 
     @property
     def fate(self) -> Fate:
@@ -121,6 +128,12 @@ class Worker:
             held = self._held.setdefault(held.identity.run, held)
             held.receipt = _InProcess(pid, "cancelled")
 
+    @property
+    def works_inside(self) -> bool:
+        """Whether this very process works on anything."""
+        with self._lock:
+            return any(held.is_inside for held in self._held.values())
+
     def departed(self) -> list[Held]:
         """Return the runs on which nothing works here any more, though nobody told their ending."""
         with self._lock:
@@ -148,7 +161,7 @@ class Worker:
         if fact.kind in ENDINGS or fact.kind in {"retrying", "queued"}:
             del self._held[fact.identity.run]
             return
-        held.attempt, held.execution = fact.attempt, fact.execution
+        held.attempt, held.execution, held.pid = fact.attempt, fact.execution, pid
         held.done, held.total, held.message = fact.done, fact.total, fact.message
 
 

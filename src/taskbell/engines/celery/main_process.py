@@ -33,7 +33,9 @@ def finish(**kwargs: Any) -> None:
     """Take the children's last words, tell what was cut off, and write what waits."""
     leave_children()
     _watch.close()
-    writer.finish()
+    # Threads run to their end, and until then this process lives; then it writes what waits once more.
+    if not _worker.works_inside:
+        writer.finish()
 
 
 def _take(fact: Fact, pid: int) -> None:
@@ -95,13 +97,14 @@ def retried(request: Any, reason: Any) -> None:
 
 def called_off(request: Any) -> None:
     """Tell the loss of a task "cancelled by Celery" in a cold shutdown: nothing will ever try it again."""
+    running = _worker.find(request.id)
     held = _held_of(request)
-    if held is not None:
+    if held is not None and not (running is not None and running.is_inside):  # a thread runs on
         _worker.end(held, "lost")
 
 
 def broken_off(task_id: str) -> None:
-    """Note that a task was broken off in a pool without children, where Celery believes for ever that it runs."""
+    """Note that a task without an ending is over in a pool without children, where Celery may not notice."""
     held = _worker.find(task_id)
     if held is not None:
         held.broken = True

@@ -14,6 +14,11 @@ from taskbell.runs.states import Fact, Kind, Run
 _KINDS: Final[dict[str, Kind]] = {SUCCESS: "succeeded", FAILURE: "failed", REVOKED: "cancelled"}
 
 
+def knows_application() -> bool:
+    """Tell whether the project's application is the current one, and not the one that Celery makes up without it."""
+    return bool(current_app.set_as_current or current_app.main != "default")
+
+
 def ending_of(run: Run) -> Fact | None:
     """Return the stored ending, None if there is none; may raise and may take long."""
     result = AsyncResult(run.identity.task_id, app=current_app)

@@ -86,6 +86,8 @@ def _tell_rejected(here: Here, reject: Any) -> None:
     """Tell a failure, unless the broker shall hand the task out again; whether it does, the main process sees."""
     if here.eager or not reject.requeue:
         _tell_failure(here, reject.reason if isinstance(reject.reason, BaseException) else reject)
+    elif not in_child():
+        main_process.broken_off(here.identity.task_id)
 
 
 def _tell_broken_off(here: Here, exception: BaseException | None) -> None:
