@@ -12,7 +12,7 @@ RATE: Final = 200
 # What piled up at the end may take this long.
 LAST_EVENT_S: Final = 60.0
 # Each is half a minute.
-MOST_ROUNDS: Final = 3
+MOST_ROUNDS: Final = 2
 
 
 def measure(plan: Plan, databases: Databases) -> list[Figure]:

@@ -16,7 +16,7 @@ WARM_UP: Final = 50
 # The pings after connecting and what the allocator gives back are over.
 SETTLE_S: Final = 3.0
 # A gateway can be filled once; more than this many of them says little more.
-MOST_ROUNDS: Final = 3
+MOST_ROUNDS: Final = 2
 
 
 def measure(plan: Plan, databases: Databases) -> list[Figure]:

@@ -16,12 +16,16 @@ OURS: Final = "taskbell serve"
 APPLICATION: Final = "bench.asgi:application"
 SHIM: Final = "taskbell.gateway.server:StreamProtocol"
 UVICORN: Final = ("uvicorn", APPLICATION, "--port", "PORT", "--log-level", "warning", "--no-access-log")
+GUNICORN: Final = ("gunicorn", "-k", "asgi", "-b", "127.0.0.1:PORT")
+GRANIAN: Final = ("granian", "--interface", "asgi", "--port", "PORT")
+# Both serve about a thousand requests at a time unless told otherwise, and a stream is one for as long as it is open.
+MANY: Final = "20000"
 SERVERS: Final = {
     OURS: SERVE,
     "uvicorn with the shim": (*UVICORN, "--http", SHIM),
     "uvicorn": UVICORN,
-    "gunicorn": ("gunicorn", "-k", "asgi", "-b", "127.0.0.1:PORT", "--log-level", "warning", APPLICATION),
-    "granian": ("granian", "--interface", "asgi", "--port", "PORT", "--no-access-log", APPLICATION),
+    "gunicorn": (*GUNICORN, "--worker-connections", MANY, "--log-level", "warning", APPLICATION),
+    "granian": (*GRANIAN, "--backpressure", MANY, "--no-access-log", APPLICATION),
 }
 SETTLE_S: Final = 3.0
 PAUSE_S: Final = 1.0

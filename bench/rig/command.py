@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
@@ -67,12 +68,7 @@ def main(words: Sequence[str] | None = None) -> int:
     # So that everything started is stopped when a terminal, make or CI ends us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     raise_open_files()
-    done, failed = measure_all(options.only or list(MEASURES), plan)
-    if done and options.output:
-        keep(done, options.output)
-    if done and options.output == RESULTS:
-        write_pages()
-    return 1 if failed else 0
+    return 1 if measure_all(options.only or list(MEASURES), plan, options.output) else 0
 
 
 def raise_open_files() -> None:
@@ -108,25 +104,27 @@ def positive(text: str) -> int:
     return value
 
 
-def measure_all(names: Sequence[str], plan: Plan) -> tuple[dict[str, Any], bool]:
-    """Measure one after the other; one that fails says so and the others go on."""
-    done: dict[str, Any] = {}
-    failed = False
+def measure_all(names: Sequence[str], plan: Plan, output: Path | None) -> list[str]:
+    """Measure one after the other, and keep each at once; return the names of those that failed."""
+    failed = []
     check_load_tool()
     with Databases() as databases:
         for name in names:
             print(f"\n{name}: {first_line(MEASURES[name])}", flush=True)
-            load = busy_cores()
+            load, began = busy_cores(), time.monotonic()
             try:
                 figures = [figure.as_json() for figure in measure_one(name)(plan, databases)]
-            except Failed as error:
-                failed = True
-                print(f"FAILED: {error}", flush=True)
+            except Exception as error:  # noqa: BLE001  whatever it was, the other measures are worth having
+                failed.append(name)
+                print(f"FAILED: {error!r}" if not isinstance(error, Failed) else f"FAILED: {error}", flush=True)
                 continue
-            print(table(figures), flush=True)
-            done[name] = {"taken": now(), "busy_cores": load, "plan": asdict(plan), "figures": figures}
-        versions = {"postgres": databases.postgres_version()}
-    return {"machine": describe() | versions, "measures": done} if done else {}, failed
+            print(table(figures), f"\nIt took {time.monotonic() - began:.0f} s.", flush=True)
+            if output:
+                done = {"taken": now(), "busy_cores": load, "plan": asdict(plan), "figures": figures}
+                keep(describe() | {"postgres": databases.postgres_version()}, name, done, output)
+    if failed:
+        print(f"\nFailed: {', '.join(failed)}.", flush=True)
+    return failed
 
 
 def measure_one(name: str) -> Callable[..., Any]:
@@ -149,11 +147,17 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def keep(done: dict[str, Any], path: Path) -> None:
+def keep(machine: dict[str, Any], name: str, done: dict[str, Any], path: Path) -> None:
     """Write the figures; what was measured earlier on the same machine and not again now stays."""
     old = json.loads(path.read_text()) if path.exists() else {}
-    versions = done["machine"]
-    versions["postgres"] = versions["postgres"] or old.get("machine", {}).get("postgres")
-    measures = (old["measures"] if old.get("machine") == versions else {}) | done["measures"]
+    machine["postgres"] = machine["postgres"] or old.get("machine", {}).get("postgres")
+    measures = (old["measures"] if old and same(old["machine"], machine) else {}) | {name: done}
     ordered = {name: measures[name] for name in MEASURES if name in measures}
-    path.write_text(json.dumps({"machine": versions, "measures": ordered}, indent=1) + "\n")
+    path.write_text(json.dumps({"machine": machine, "measures": ordered}, indent=1) + "\n")
+    if path == RESULTS:
+        write_pages()
+
+
+def same(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Tell whether two runs were on one machine; whether a PostgreSQL was started then says nothing."""
+    return {**old, "postgres": None} == {**new, "postgres": None}

@@ -28,7 +28,8 @@ def main() -> None:
     results = json.loads(RESULTS.read_text())
     for page in PAGES:
         page.write_text(renewed(page.read_text(), results))
-    PLOT.write_text(drawn(results["measures"]["fanout"]["figures"]))
+    if "fanout" in results["measures"]:
+        PLOT.write_text(drawn(results["measures"]["fanout"]["figures"]))
 
 
 def renewed(text: str, results: dict[str, Any]) -> str:

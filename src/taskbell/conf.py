@@ -55,7 +55,9 @@ class Settings:
     RECHECK: int = _setting(60, "May this person still read that? Asked again this often.")
     REPLAY_LIMIT: int = _setting(1_000, "More missed events than this are not replayed; the page gets one `reset`.")
     STREAMS_PER_PERSON: int = _setting(10, "The oldest stream of a person says `bye` when one more is opened.")
-    STREAMS_PER_ADDRESS: int = _setting(200, "More streams from one address (of IPv6, one /64 network) are refused with 503.")
+    STREAMS_PER_ADDRESS: int = _setting(
+        200, "More streams from one address (of IPv6, one /64 network) are refused with 503."
+    )
     STREAMS_PER_PROCESS: int = _setting(20_000, "More streams in one process are refused with 503.")
     CHANNELS_PER_STREAM: int = _setting(100, "A stream that asks for more channels is refused with 400.")
     WINDOW_BYTES: int = _setting(16 * MIB, "Recent frames kept in memory, so that reconnecting asks no database.")

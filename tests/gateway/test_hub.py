@@ -9,6 +9,7 @@ from django.test import override_settings
 
 from taskbell.gateway import hub as hub_module
 from taskbell.gateway.hub import Hub
+from taskbell.gateway.life import Life
 from taskbell.gateway.window import Window
 from taskbell.gateway.wire import LIVE, Stream
 from taskbell.ground.cursor import Cursor
@@ -356,3 +357,13 @@ def test_waiting_for_a_place_ends_when_it_is_reached_or_in_time() -> None:
         assert not await hub.reaches(3, 0.01)
 
     asyncio.run(wait())
+
+
+def test_pings_keep_no_stream_that_left() -> None:
+    life = Life(Scene().hub)
+    stream = PaperStream("a:1")
+    life.enter(stream)
+    assert any(stream in turn for turn in life._slots)
+    life.leave(stream)
+    assert not any(life._slots)
+    life.leave(PaperStream("a:1"))

@@ -27,6 +27,7 @@ from taskbell.gateway.recheck import Recheck
 from taskbell.gateway.replay import Replay
 from taskbell.gateway.stream import StreamEndpoint
 from taskbell.gateway.window import Window
+from taskbell.gateway.wire import Stream
 from taskbell.models import Log
 from taskbell.store.connection import SameFile, adopt_all, release_all
 from taskbell.store.loops import Loop, registered
@@ -53,7 +54,7 @@ class Gateway:
         self.pool = Pool()
         self.replay = Replay(self.pool, alias)
         self.limits = Limits()
-        self.hub = Hub(Window(current().WINDOW_BYTES), self.replay.ask, self.limits.leave)
+        self.hub = Hub(Window(current().WINDOW_BYTES), self.replay.ask, self._left)
         self.replay.hub = self.hub
         self.life = Life(self.hub)
         newest = Newest()
@@ -68,6 +69,10 @@ class Gateway:
         self._draining: asyncio.Task[None] | None = None
         self._turning: asyncio.Task[None] | None = None
         self._turned_at = 0.0
+
+    def _left(self, stream: Stream) -> None:
+        self.limits.leave(stream)
+        self.life.leave(stream)
 
     def start(self) -> None:
         """Start reading, and the loops that apps have registered; harmless when started."""

@@ -22,7 +22,7 @@ class Life:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self._slots: deque[list[Stream]] = deque([] for _ in range(SLOTS))
+        self._slots: deque[dict[Stream, None]] = deque({} for _ in range(SLOTS))
         self._watch = Watch(hub)
         self._task: asyncio.Task[None] | None = None
 
@@ -38,7 +38,12 @@ class Life:
     def enter(self, stream: Stream) -> None:
         """Plan the first visit to a new stream."""
         seconds = current().PING * random.uniform(*JITTER)
-        self._slots[max(1, min(SLOTS - 1, round(seconds)))].append(stream)
+        stream.pinged_with = self._slots[max(1, min(SLOTS - 1, round(seconds)))]
+        stream.pinged_with[stream] = None
+
+    def leave(self, stream: Stream) -> None:
+        """Forget a stream that is gone; in a storm, thousands would be held until their next visit."""
+        stream.pinged_with.pop(stream, None)
 
     async def _pings(self) -> None:
         while True:
@@ -49,7 +54,7 @@ class Life:
             # Before the pings: what was written this moment looks the same each time, as if nobody took any of it.
             self._watch.look(asyncio.get_running_loop().time())
             self._slots.rotate(-1)
-            due, self._slots[0] = self._slots[0], []
+            due, self._slots[0] = list(self._slots[0]), {}
             for stream in due:
                 if not stream.closed:
                     self._visit(stream)

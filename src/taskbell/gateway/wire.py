@@ -21,6 +21,8 @@ DETACH: Final = "taskbell.detach"
 
 LIVE: Final = -1
 
+NOBODY: Final[dict["Stream", None]] = {}
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -35,7 +37,18 @@ class Listening(Protocol):
 class Stream:
     """One open response. `place` is LIVE, or the number up to which a behind stream was handed everything."""
 
-    __slots__ = ("address", "channels", "closed", "ends_at", "grant", "hub", "owed_reset", "place", "unchecked")
+    __slots__ = (
+        "address",
+        "channels",
+        "closed",
+        "ends_at",
+        "grant",
+        "hub",
+        "owed_reset",
+        "pinged_with",
+        "place",
+        "unchecked",
+    )
 
     ends_at: float
 
@@ -48,6 +61,8 @@ class Stream:
         self.closed = False
         self.owed_reset: ResetReason | None = None
         self.unchecked: Cursor | None = None
+        # Who is pinged in the same second: a stream that leaves is taken out at once, and nothing of it is kept.
+        self.pinged_with = NOBODY
 
     @abstractmethod
     def write(self, data: bytes) -> None:
