@@ -154,6 +154,8 @@ class Stream:
         self.pace = pace
         self.timeout = timeout
         self.parser = Parser()
+        #: The id of the last event that was read from here; others may have arrived.
+        self.last_event_id = ""
         #: Every byte of the body so far, when asked to `record`.
         self.raw = bytearray()
         self._record = record
@@ -216,7 +218,9 @@ class Stream:
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         while not self._events:
             self._events.extend(self.parser.feed(self._body(deadline)))
-        return self._events.popleft()
+        event = self._events.popleft()
+        self.last_event_id = event.id
+        return event
 
     def take(self, count: int, *, type: str | None = None, timeout: float | None = None) -> list[Event]:
         """Return the next `count` events, only those of one `type` if it is given."""
@@ -267,10 +271,6 @@ class Stream:
                 body += self._body(deadline)
             except Ended:
                 return body.decode()
-
-    @property
-    def last_event_id(self) -> str:
-        return self.parser.last_event_id
 
     @property
     def retry(self) -> int | None:

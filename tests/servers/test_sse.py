@@ -188,6 +188,12 @@ def test_status_and_headers() -> None:
         assert stream.headers["vary"] == "Cookie, Origin"
 
 
+def test_the_last_id_is_that_of_the_last_event_that_was_read() -> None:
+    with serving(HEAD + b"\r\nid: 1\ndata: 1\n\nid: 2\ndata: 2\n\n") as server, Stream(server.port) as stream:
+        stream.read()
+        assert stream.last_event_id == "1"
+
+
 def test_a_body_that_ends_with_the_connection() -> None:
     with (
         serving(HEAD + b"\r\ndata: 1\n\n", b"id: 5\ndata: 2\n\n") as server,
