@@ -313,3 +313,8 @@ def replace_by(self: Any, by: str, failing: bool = False) -> None:
         "chord": chord([first, spawned.si()], spawned.si()),
     }
     raise self.replace(canvases[by])
+
+
+@shared_task(ignore_result=True)
+def quick() -> None:
+    pass

@@ -1,6 +1,7 @@
 """The fold of runs: the facts of a batch become run rows and run events, in one transaction with the log."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import log2
 from typing import Final
 from uuid import UUID
 
@@ -18,6 +19,8 @@ from taskbell.store.people import channels_of
 RUN_EVENT: Final = "run"
 # How often a tree of many steps tells that it moved: a bar cannot show more.
 TELLINGS: Final = 100
+# The same while nobody knows how many steps there will be: as often for every doubling.
+TELLINGS_OPEN: Final = 10
 
 
 class RunFold(Fold):
@@ -66,7 +69,8 @@ def _moves(seen: Run | None, run: Run) -> bool:
 
 def _picture(tree: Run) -> tuple[object, ...]:
     """What a person sees of a tree: its first steps, and how far it is."""
-    share = int(TELLINGS * (tree.done or 0) / tree.total) if tree.total else tree.done
+    done = tree.done or 0
+    share = int(TELLINGS * done / tree.total) if tree.total else int(TELLINGS_OPEN * log2(1 + done))
     letters = tree.steps.letters[:STEPS_SHOWN] if tree.steps is not None else ""
     return share, tree.total, letters, tree.late, tree.cancel_requested_at
 

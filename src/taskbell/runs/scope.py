@@ -111,9 +111,10 @@ class Scope:
             after |= {leaf.task_id: self._keep(leaf, 1, given) for leaf in body if leaf.task_id not in after}
             return Place(self.run, self.of, step, after)
 
-    def confirm(self, task_id: str) -> None:
-        """Note that the broker has a task."""
-        self.unsent.pop(task_id, None)
+    def confirm(self, task_id: str) -> bool:
+        """Note that the broker has a task; return whether it is a late step, of which nothing is told now."""
+        given = self.unsent.pop(task_id, None)
+        return bool(given) and given[0] >= STEPS_SHOWN
 
     def call(self, task_id: object) -> None:
         """Take the id by which the queue calls the whole."""

@@ -36,8 +36,8 @@ def before(sender: str, headers: dict[str, Any], **kwargs: Any) -> None:
 def after(headers: dict[str, Any], **kwargs: Any) -> None:
     """Tell "queued", now that the broker has the message."""
     task_id, here, scope = headers.get("id", ""), current_run(), current_scope()
-    if scope is not None:
-        scope.confirm(task_id)
+    if scope is not None and scope.confirm(task_id):
+        return
     identity = identity_in(headers.get(header.NAME), task_id)
     if identity is None or identity.is_quiet or (here is not None and here.identity.run == identity.run):
         return
