@@ -6,7 +6,7 @@ from math import log2
 from typing import Any
 
 import pytest
-from celery import group
+from celery import chain, group
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
@@ -16,6 +16,7 @@ from taskbell.runs.fold import TELLINGS, TELLINGS_OPEN
 from taskbell.runs.states import ENDINGS, STEPS_SHOWN
 from tests.engines import tasks
 from tests.engines.conftest import Stage
+from tests.engines.test_trees import states, tree_of
 
 pytestmark = pytest.mark.proof
 
@@ -45,3 +46,15 @@ def test_a_group_costs_the_same_whatever_its_size(stage: Callable[..., Stage], m
     assert len(on.ada.by_run()[tree["id"]]) <= TELLINGS + TELLINGS_OPEN * log2(many) + 3 * STEPS_SHOWN
     # Each of the shown steps was queued, has begun and has ended.
     assert Log.objects.count() <= TELLINGS + TELLINGS_OPEN * log2(many) + 6 * STEPS_SHOWN
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_other_pools_show_the_same(stage: Callable[..., Stage], pool: str) -> None:
+    on = stage("sqlite", pool=pool)
+    with for_user(on.ada.user):
+        good = group(chain(tasks.succeed.si(), tasks.spawned.si()), tasks.succeed.si()).delay()
+        bad = chain(tasks.succeed.si(), tasks.fail.si(), tasks.spawned.si()).delay()
+        again = chain(tasks.replace_by.si("group"), tasks.succeed.si()).delay()
+    assert states(tree_of(on.ada, good)) == ["succeeded"] * 3
+    assert states(tree_of(on.ada, bad)) == ["succeeded", "failed", "skipped"]
+    assert states(tree_of(on.ada, again)) == ["succeeded", "succeeded"]

@@ -113,8 +113,8 @@ class Scope:
 
     def confirm(self, task_id: str) -> bool:
         """Note that the broker has a task; return whether it is a late step, of which nothing is told now."""
-        given = self.unsent.pop(task_id, None)
-        return bool(given) and given[0] >= STEPS_SHOWN
+        given = self.unsent.pop(task_id, [])
+        return given[:1] >= [STEPS_SHOWN]
 
     def call(self, task_id: object) -> None:
         """Take the id by which the queue calls the whole."""
