@@ -18,6 +18,8 @@ RESULTS: Final = BENCH / "results.json"
 PAGES: Final = (ROOT / "docs" / "explain" / "performance.md", ROOT / "README.md")
 PLOT: Final = ROOT / "docs" / "pictures" / "performance.svg"
 MACHINE: Final = "machine"
+# Figures that are named "subject, figure": a line for each subject reads better than one for each figure.
+BY_SUBJECT: Final = {"servers"}
 NOT_YET: Final = "Not measured yet: `make bench`."
 
 _PART = re.compile(r"(<!-- figures: (\w+) -->\n).*?(?=<!-- /figures -->)", re.DOTALL)
@@ -43,7 +45,8 @@ def _part(name: str, results: dict[str, Any]) -> str:
     measure = results["measures"].get(name)
     if measure is None:
         return NOT_YET + "\n"
-    return _table(_rows(measure["figures"])) + "\n" + _taken(measure)
+    rows = _by_subject(measure["figures"]) if name in BY_SUBJECT else _rows(measure["figures"])
+    return _table(rows) + "\n" + _taken(measure)
 
 
 def _rows(figures: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
@@ -59,6 +62,17 @@ def _rows(figures: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
         if aims:
             row.append(figure["aim"])
         yield row
+
+
+def _by_subject(figures: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
+    lines: dict[str, dict[str, str]] = {}
+    for figure in figures:
+        subject, _, what = figure["name"].partition(", ")
+        lines.setdefault(subject, {})[what] = _value(figure, figure["unit"])
+    columns = list(dict.fromkeys(what for line in lines.values() for what in line))
+    yield ["", *columns]
+    for subject, line in lines.items():
+        yield [subject, *(line.get(what, "") for what in columns)]
 
 
 def _value(summarised: dict[str, Any], unit: str) -> str:
