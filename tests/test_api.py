@@ -14,9 +14,9 @@ from django.urls import include, path
 
 from taskbell.ground.cursor import Cursor
 from taskbell.models import Outbox
-from taskbell.runs.states import ENDINGS
+from taskbell.runs.states import ENDINGS, STEPS_SHOWN
 from taskbell.store.log import Page, place_of_head, read_after
-from tests.runs.telling import Life, tell, told
+from tests.runs.telling import Life, TreeLife, tell, told
 
 pytestmark = [pytest.mark.contract, pytest.mark.django_db, pytest.mark.urls(__name__)]
 
@@ -87,6 +87,68 @@ def test_another_persons_run_is_as_unknown_as_none(page: Client, ada: Any) -> No
     assert {answer.status_code for answer in answers} == {404}
     assert len({answer.content for answer in answers}) == 1
     assert page.get("/taskbell/runs/").json()["runs"] == []
+
+
+class TestTree:
+    def test_has_its_steps_with_their_states(self, page: Client, ada: Any) -> None:
+        tree = TreeLife(ada)
+        told(tree.close(3), tree.step(0)("succeeded"), tree.step(1)("started"))
+        run = page.get(f"/taskbell/runs/{tree.identity.run}/").json()["run"]
+        assert (run["label"], run["state"], run["done"], run["total"]) == ("Import 42", "running", 1, 3)
+        assert run["steps"].pop("list") == [
+            {"id": tree.step(place).identity.run, "label": f"Step {place}", "state": state}
+            for place, state in enumerate(["succeeded", "running", "queued"])
+        ]
+        counted = {state: count for state, count in run["steps"].items() if count}
+        assert counted == {"total": 3, "succeeded": 1, "running": 1, "queued": 1}
+
+    def test_is_known_with_its_plan_before_the_tick(self, page: Client, ada: Any) -> None:
+        tree = TreeLife(ada)
+        tell(tree.close(3), *(tree.step(place)("queued") for place in range(3)))
+        url = f"/taskbell/runs/{tree.identity.run}/"
+        before = page.get(url).json()["run"]
+        told()
+        assert before == page.get(url).json()["run"]
+        assert [step["label"] for step in before["steps"]["list"]] == ["Step 0", "Step 1", "Step 2"]
+
+    def test_lists_the_first_of_many_steps(self, page: Client, ada: Any) -> None:
+        tree, total = TreeLife(ada), 1_000
+        told(tree.close(total), *(tree.step(place)("succeeded") for place in (0, total - 1)))
+        steps = page.get(f"/taskbell/runs/{tree.identity.run}/").json()["run"]["steps"]
+        assert (steps["total"], steps["succeeded"], len(steps["list"])) == (total, 2, STEPS_SHOWN)
+
+    def test_is_listed_once_and_none_of_its_steps_is(self, page: Client, ada: Any) -> None:
+        tree, alone = TreeLife(ada), Life(ada)
+        tell(tree.close(3), *(tree.step(place)("started") for place in range(3)), alone("queued"))
+        for _ in range(2):
+            listed = page.get("/taskbell/runs/").json()["runs"]
+            assert [run["id"] for run in listed] == [alone.identity.run, tree.identity.run]
+            told()
+
+    def test_leaves_its_room_in_the_list_to_others(self, page: Client, ada: Any) -> None:
+        """Steps are younger than what was enqueued before them, and count for nothing in the limit."""
+        alone, tree = Life(ada, queued_at=1.0), TreeLife(ada)
+        told(alone("queued"), tree.close(5), *(tree.step(place)("started") for place in range(5)))
+        listed = page.get("/taskbell/runs/", {"limit": 2}).json()["runs"]
+        assert [run["id"] for run in listed] == [tree.identity.run, alone.identity.run]
+
+    def test_gives_a_step_by_its_own_id(self, page: Client, ada: Any) -> None:
+        tree = TreeLife(ada)
+        tell(tree.close(2), tree.step(1)("started"))
+        for _ in range(2):
+            step = page.get(f"/taskbell/runs/{tree.step(1).identity.run}/").json()["run"]
+            assert (step["parent"], step["step"], step["steps"]) == (tree.identity.run, 1, None)
+            assert (step["label"], step["state"]) == ("Step 1", "running")
+            told()
+
+    def test_of_another_is_unknown_with_all_its_steps(self, page: Client, ada: Any) -> None:
+        tree = TreeLife(User.objects.create(username="bob"))
+        tell(tree.close(2), tree.step(0)("started"))
+        for _ in range(2):
+            for id in (tree.identity.run, tree.step(0).identity.run):
+                assert page.get(f"/taskbell/runs/{id}/").status_code == 404
+            assert page.get("/taskbell/runs/").json()["runs"] == []
+            told()
 
 
 @pytest.mark.parametrize("url", ["/taskbell/runs/", "/taskbell/runs/x/"])

@@ -182,6 +182,19 @@ describe("endings", () => {
     for (const [index, state] of states.entries()) await server.send(frame(6 + index, "run", run({ id: state, state })));
     assert.deepEqual(rung, states.slice(3).map((state) => `${state} ${state}`));
   });
+
+  test("of steps do not ring, even of the first, and that of their tree does", async () => {
+    const { client, server, rung } = await live();
+    const heard = [];
+    client.on("run", ({ id }) => heard.push(id));
+    await server.send(
+      frame(6, "run", run({ id: "s0", parent: "tree", step: 0, state: "succeeded" })),
+      frame(7, "run", run({ id: "s6", parent: "tree", step: 6, state: "failed" })),
+      frame(8, "run", run({ id: "tree", step: null, state: "failed" })),
+    );
+    assert.deepEqual(heard, ["s0", "s6", "tree"]);
+    assert.deepEqual(rung, ["tree failed"]);
+  });
 });
 
 describe("stop and start", () => {

@@ -124,6 +124,11 @@ describe("words", () => {
     assert.equal(wordsFor("ko").ending(run({ state: "succeeded", label: "사진 변환" })), "사진 변환 완료");
   });
 
+  test("steps are counted", () => {
+    assert.equal(wordsFor("en").say("steps", 3, 7), "3 of 7 steps");
+    assert.equal(wordsFor("ko").say("steps", 0, 7), "단계 0/7");
+  });
+
   test("dollar signs in a value are only text", () => assert.equal(wordsFor("en").say("reference", "$& $1"), "Reference $& $1"));
 
   test("trouble is told with what there is", () => {

@@ -9,7 +9,8 @@ from typing import Any
 from taskbell.models import Log, Outbox
 from taskbell.models import Run as RunRow
 from taskbell.runs.facts import to_row
-from taskbell.runs.states import Fact, Identity, Kind
+from taskbell.runs.states import STEPS_SHOWN, Fact, Identity, Kind, Tree
+from taskbell.runs.tree import step_id
 from taskbell.store.outbox import insert, key_of
 from taskbell.testing import deliver
 
@@ -48,6 +49,28 @@ class Life:
     @property
     def is_known(self) -> bool:
         return RunRow.objects.filter(id=self.identity.run).exists()
+
+
+class TreeLife:
+    """One tree: `step(0)` is the life of its first step, `close(3)` the fact that says how many there are."""
+
+    def __init__(self, user: Any) -> None:
+        self._user = user
+        self._whole = Life(user, label="Import 42")
+        self.identity = self._whole.identity
+
+    def step(self, place: int) -> Life:
+        of = Tree(label=self.identity.label, queued_at=self.identity.queued_at)
+        id = self.identity.run
+        return Life(self._user, run=step_id(id, place), parent=id, tree=of, step=place, label=f"Step {place}")
+
+    def close(self, total: int, *holes: tuple[int, int]) -> Fact:
+        plan = tuple((f"t{place}", "n", f"Step {place}") for place in range(min(total, STEPS_SHOWN)))
+        return self._whole("steps", total=float(total), plan=plan, holes=holes)
+
+    @property
+    def row(self) -> RunRow:
+        return self._whole.row
 
 
 def tell(*facts: Fact) -> None:

@@ -3,7 +3,7 @@
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -14,19 +14,18 @@ from django.db import OperationalError
 from django.db.models import QuerySet
 from django.test import override_settings
 
-from taskbell.models import Outbox, Recipient, Worker
+from taskbell.models import Recipient, Worker
 from taskbell.models import Run as RunRow
 from taskbell.runs.beats import SLOW_SECONDS, STALL_SECONDS
 from taskbell.runs.probes import Probes
-from taskbell.runs.reaper import INTERRUPTED, REPEAT_SECONDS, STEP_SECONDS, Reaper
+from taskbell.runs.reaper import INTERRUPTED, REPEAT_SECONDS
 from taskbell.runs.states import Fact, Run
-from taskbell.store.clock import PatientClock
 from taskbell.testing import deliver
 from tests.runs.telling import Life, told
+from tests.runs.watching import ALIAS, Watch
 
 pytestmark = [pytest.mark.contract, pytest.mark.django_db]
 
-ALIAS = "default"
 LEASE, LATE_AFTER, QUEUE_LIMIT = 30, 60, 86_400
 
 User = get_user_model()
@@ -41,45 +40,6 @@ def _settings() -> Iterator[None]:
 @pytest.fixture
 def ada() -> Any:
     return User.objects.create(username="ada")
-
-
-def knows_nothing(run: Run) -> Fact | None:
-    return None
-
-
-class Watch:
-    """A reaper and its clocks: `now` is the monotonic one, `set_by` is how far the wall clock was set."""
-
-    def __init__(self, probe: Callable[[Run], Fact | None] = knows_nothing) -> None:
-        self.now = 1_000.0
-        self.set_by = 0.0
-        self._began = time.time() - self.now
-        self.reaper = Reaper(probe, clock=lambda: self.now, wall=PatientClock(self.wall, lambda: self.now))
-
-    def wall(self, alias: str) -> float:
-        return self._began + self.now + self.set_by
-
-    def step(self) -> list[str]:
-        """Look once, and return what was told."""
-        self.reaper.step(ALIAS)
-        told = list(Outbox.objects.order_by("id").values_list("type", flat=True))
-        deliver()
-        return told
-
-    def watch(self, seconds: float, between: Callable[[], object] = lambda: None) -> list[str]:
-        """Look every second, and return all that was told."""
-        told = []
-        for _ in range(int(seconds / STEP_SECONDS)):
-            told += self.step()
-            self.now += STEP_SECONDS
-            between()
-        return told
-
-    def wait(self, seconds: float) -> list[str]:
-        """Look now and after some time, and return what was told."""
-        told = self.step()
-        self.now += seconds
-        return told + self.step()
 
 
 @pytest.fixture

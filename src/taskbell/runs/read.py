@@ -54,7 +54,7 @@ def get_run(id: str, user: AbstractBaseUser) -> RunView | None:
     """Return the newest run with this id (ours or the engine's) that belongs to `user`, or None.
 
     Reads the outbox before the table: a fact that is folded in between is then seen twice, and folding it
-    again changes nothing.
+    again changes nothing. Of a run with steps, what the steps told themselves is seen after the tick.
     """
     alias = router.db_for_read(RunRow)
     if "\0" in id:  # comes from a URL, and PostgreSQL refuses to look for it
