@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -15,6 +16,7 @@ from django.db import connection
 from pytest_django import DjangoDbBlocker
 
 from taskbell.models import Recipient, Run
+from taskbell.runs.states import ENDINGS
 from tests.engines.conftest import LEASE
 from tests.engines.site.canvases import CANVASES
 from tests.engines.tasks import LISTED
@@ -53,6 +55,12 @@ class Site:
         self.ada.close()
         self.bob.close()
         self.worker.kill()
+
+
+def tree_of(owner: Owner, task: str) -> dict[str, Any]:
+    """Wait for the end of the tree that a task is a step of, and return its last event."""
+    step = owner.find(lambda run: run["task_id"] == task and run["step"] is not None)
+    return owner.find(lambda run: run["id"] == step["parent"] and run["state"] in ENDINGS)
 
 
 @contextmanager
@@ -97,6 +105,12 @@ def test_a_chord_is_hers_wherever_its_results_are(
         ends = {name: site.ask(f"/enqueue/{quote(name)}/") for name in CANVASES if "chord" in name}
         assert {name: site.ada.ending(end)["state"] for name, end in ends.items()} == dict.fromkeys(ends, "succeeded")
         assert ("celery.chord_unlock" in site.worker.output()) == (results == "files")
+        tree = tree_of(site.ada, ends["chord"])
+        assert [step["label"] for step in tree["steps"]["list"]] == ["Succeed", "Spawned", "End"]
+        assert (tree["state"], tree["steps"]["succeeded"], tree["total"]) == ("succeeded", 3, 3)
+        # The task that waits for the others is no step, and the body that it publishes has the place kept for it.
+        body = site.ada.by_run()[tree["steps"]["list"][-1]["id"]]
+        assert {run["task_id"] for run in body} == {ends["chord"]}
 
 
 @pytest.mark.parametrize("name", ["on_commit", "apply_async_on_commit", "delay_on_commit"])
@@ -132,6 +146,12 @@ def test_whom_a_token_names_is_the_owner(site: Site) -> None:
 @pytest.mark.parametrize("path", ["/async/", "/async-to-sync/", "/async-unlisted/"])
 def test_async_views(site: Site, path: str) -> None:
     assert site.ada.ending(site.ask(path))["state"] == "succeeded"
+
+
+def test_a_batch_in_an_async_view_is_one_run(site: Site) -> None:
+    tree = tree_of(site.ada, site.ask("/async-batch/"))
+    assert (tree["label"], tree["state"]) == ("Import 42", "succeeded")
+    assert (tree["steps"]["succeeded"], tree["total"], len(tree["steps"]["list"])) == (6, 6, 6)
 
 
 @pytest.mark.parametrize("name", ["task", "chain that begins unlisted", "chord of unlisted tasks"])

@@ -12,5 +12,6 @@ urlpatterns = [
     path("async/", views.enqueue_in_a_coroutine),
     path("async-to-sync/", views.enqueue_in_a_thread),
     path("async-unlisted/", views.enqueue_unlisted_in_a_coroutine),
+    path("async-batch/", views.enqueue_a_batch_in_a_coroutine),
     path("without-looking/<str:name>/", views.enqueue_without_looking),
 ]

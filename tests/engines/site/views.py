@@ -1,5 +1,6 @@
-"""Views as people write them: none of them mentions Taskbell."""
+"""Views as people write them: none of them mentions Taskbell, but for a `batch`."""
 
+import asyncio
 import uuid
 from typing import Any
 
@@ -14,6 +15,7 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from taskbell import batch
 from tests.engines import tasks
 from tests.engines.site.canvases import CANVASES
 
@@ -89,3 +91,13 @@ async def enqueue_unlisted_in_a_coroutine(request: HttpRequest) -> JsonResponse:
     id = str(uuid.uuid4())
     tasks.hand_on.delay(id)
     return answer(id)
+
+
+@transaction.non_atomic_requests
+async def enqueue_a_batch_in_a_coroutine(request: HttpRequest) -> JsonResponse:
+    """In the coroutine itself, in threads of their own, and in the one that has the request's connection."""
+    with batch("Import 42"):
+        tasks.succeed.delay()
+        await asyncio.gather(*(sync_to_async(tasks.succeed.delay, thread_sensitive=False)() for _ in range(4)))
+        end = await sync_to_async(tasks.end.delay)()
+    return answer(end)
