@@ -178,6 +178,22 @@ def test_a_list_grows_by_itself(site: Site) -> None:
     assert site.run(ids) == [second, first]
 
 
+def test_a_run_with_steps_says_how_many_have_ended(site: Site) -> None:
+    """Its steps are told of too, and have neither a card nor a toast of their own."""
+    site.open("runs=1")
+    site.until_live()
+    tree, counted = new_run(), {"total": 7, "list": []}
+    site.tell(tree, "running", label="Import 42", done=2, total=7, step=None, steps=counted)
+    site.tell(new_run(), "failed", parent=tree, step=2, steps=None)
+    site.tell(tree, "running", label="Import 42", done=3, total=7, step=None, steps=counted)
+    site.until(lambda: site.texts("taskbell-run", "detail") == ["3 of 7 steps"], "the steps are not counted")
+    assert (site.texts("taskbell-run", "label"), site.toasts()) == (["Import 42"], [])
+    assert site.run("return document.querySelectorAll('taskbell-run').length") == 1
+    site.tell(tree, "failed", label="Import 42", done=7, total=7, step=None, steps=counted)
+    site.until(lambda: len(site.toasts()) == 1, "no toast for the whole")
+    assert site.toasts()[0].startswith("Import 42 failed")
+
+
 def test_toasts_by_keyboard(site: Site) -> None:
     site.open()
     site.until_live()
