@@ -1,5 +1,6 @@
 """Workers that tests start, and a stage that the tests of one module share: starting everything takes seconds."""
 
+import gc
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -57,6 +58,26 @@ def broker(valkey_of_tasks: Valkey) -> Iterator[str]:
     app.set_default()
     with override_settings(TASKBELL={"TASKS": LISTED, "LEASE": LEASE}):
         yield address
+
+
+@pytest.fixture(scope="module")
+def results(broker: str) -> Iterator[None]:
+    """Whoever applies a chord needs a result backend too."""
+    app.conf.result_backend = f"{broker}/1"
+    forget_backend()
+    yield
+    # An AsyncResult that outlives the server fails when it is collected, and the backend itself holds some.
+    app.backend._pending_results.concrete.clear()
+    gc.collect()
+    app.backend.result_consumer.stop()
+    app.backend.client.connection_pool.disconnect()
+    app.conf.result_backend = "disabled://"
+    forget_backend()
+
+
+def forget_backend() -> None:
+    app._local.__dict__.clear()
+    app._backend_cache = None
 
 
 @pytest.fixture(params=["forgetful", "persistent"])

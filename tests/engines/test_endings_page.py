@@ -2,11 +2,14 @@
 
 import re
 
-from tests.engines import test_endings, test_endings_killed, test_publish
+from tests.engines import test_endings, test_endings_killed, test_endings_steps, test_publish
 from tests.servers.project import ROOT
 
 PAGE = ROOT / "docs/explain/endings.md"
 ROWS = range(1, 41)
+HOMES = (
+    test_endings_killed, test_endings_steps, test_publish, test_publish.TestEager, test_publish.TestTrouble,
+)  # fmt: skip
 
 
 def page() -> dict[int, set[str]]:
@@ -18,7 +21,13 @@ def page() -> dict[int, set[str]]:
 def held() -> set[str]:
     functions = {
         name
-        for home in (test_endings_killed, test_publish, test_publish.TestEager, test_publish.TestTrouble)
+        for home in (
+            test_endings_killed,
+            test_endings_steps,
+            test_publish,
+            test_publish.TestEager,
+            test_publish.TestTrouble,
+        )
         for name in vars(home)
         if name.startswith("test_row_")
     }

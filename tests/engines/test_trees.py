@@ -1,7 +1,6 @@
 """Canvases and batches by a real worker: one run with steps, whichever way its tasks were put together."""
 
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,31 +11,12 @@ from taskbell.models import Run
 from taskbell.runs.states import ENDINGS
 from tests.engines import tasks
 from tests.engines.conftest import Stage
-from tests.engines.project import app
 from tests.engines.worker import Owner, endings_of, wait_for
 
-pytestmark = pytest.mark.proof
+pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("results")]
 
 succeed, fail, hidden = tasks.succeed.si(), tasks.fail.si(), tasks.hidden.si()
 spawned, labelled = tasks.spawned.si(), tasks.labelled.si()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def results(broker: str) -> Iterator[None]:
-    """Whoever applies a chord needs a result backend too."""
-    app.conf.result_backend = f"{broker}/1"
-    forget_backend()
-    yield
-    gc.collect()  # an AsyncResult that outlives the server fails when it is collected
-    app.backend.result_consumer.stop()
-    app.backend.client.connection_pool.disconnect()
-    app.conf.result_backend = "disabled://"
-    forget_backend()
-
-
-def forget_backend() -> None:
-    app._local.__dict__.clear()
-    app._backend_cache = None
 
 
 def tree_of(owner: Owner, result: Any, timeout: float = 30) -> dict[str, Any]:
