@@ -16,7 +16,7 @@ from taskbell.runs.reaper import INTERRUPTED
 from tests.engines import tasks, ways_to_end
 from tests.engines.conftest import LEASE, Stage
 from tests.engines.project import app
-from tests.engines.test_endings import NEW
+from tests.engines.test_endings import NEW, OLD
 from tests.engines.worker import Pool, Worker, endings_of, wait_for
 from tests.servers.valkey import Valkey
 
@@ -52,13 +52,16 @@ def successor(made: Stage, **options: object) -> Worker:
 
 
 def test_row_22_a_task_without_memory_takes_its_worker_along(stage: MakeStage) -> None:
-    """Celery takes no more tasks then, and ends when the children have; what they tell still arrives."""
+    """Celery takes no more tasks then, and ends when the children have; what they tell still arrives. 5.4 goes on."""
     made = stage("sqlite", concurrency=3)
     others = [made.ada.delay(tasks.sleep, 4), made.ada.delay(tasks.sleep_late, 4)]
     running(made, *others)
     task = made.ada.delay(ways_to_end.run_out_of_memory)
     assert made.ada.states(task) == ["running", "failed"]
-    assert made.worker.process.wait(30) != 0
+    if OLD:
+        assert made.ada.states(made.ada.delay(tasks.succeed)) == ["running", "succeeded"]
+    else:
+        assert made.worker.process.wait(30) != 0
     assert [made.ada.states(other) for other in others] == [["running", "succeeded"]] * 2
 
 
@@ -86,15 +89,16 @@ def test_row_24_and_25_the_worker_is_killed(stage: MakeStage, database: str, tmp
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_row_26_warm_shutdown(stage: MakeStage, pool: Pool) -> None:
-    """What runs is finished, and what waits is left to the next worker."""
+    """What runs is finished, and what waits is left to the next worker; threads of 5.4 finish that too."""
     made = stage("sqlite", pool=pool, concurrency=1)
     task = made.ada.delay(tasks.steps, 10, 0.2)
     running(made, task)
     waiting = made.ada.delay(tasks.succeed)
     made.worker.stop()
     assert made.ada.states(task) == ["running", "succeeded"]
-    assert endings_of(made.ada.events(waiting)) == []
-    successor(made)
+    if not (OLD and pool == "threads"):
+        assert endings_of(made.ada.events(waiting)) == []
+        successor(made)
     assert made.ada.states(waiting) == ["running", "succeeded"]
 
 
@@ -135,12 +139,12 @@ def test_row_27_threads_outlive_a_cold_shutdown(stage: MakeStage, signals: list[
 
 @SIGNALS
 def test_row_27_a_solo_task_fails_in_a_cold_shutdown(stage: MakeStage, signals: list[signal.Signals]) -> None:
-    """Celery wants to stop it, cannot, and raises in its very midst."""
+    """Celery wants to stop it, cannot, and raises in its very midst. 5.4 waits until the task is done."""
     made = stage("sqlite", pool="solo")
-    task = made.ada.delay(tasks.sleep, 3600)
+    task = made.ada.delay(tasks.sleep, LEASE + 2 if OLD else 3600)
     running(made, task)
     shut_down_cold(made, signals)
-    assert made.ada.states(task) == ["running", "failed"]
+    assert made.ada.states(task) == ["running", "succeeded" if OLD else "failed"]
 
 
 def test_row_21_sys_exit_in_a_solo_pool(stage: MakeStage) -> None:
