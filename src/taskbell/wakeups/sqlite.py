@@ -8,8 +8,8 @@ from django.db import Error, connections
 
 from taskbell.wakeups.base import Listener, Wakeup
 
-# A look with its wait costs some 28 µs: 0.7 % of one core at 250 looks a second, by which a commit is seen after 2 ms on
-# average.
+# A look with its wait costs some 28 µs: 0.7 % of one core at 250 looks a second, by which a commit is seen after 2 ms
+# on average.
 LOOK_EVERY: Final = 0.004
 # Where something was committed within the last second, more follows: then 2 ms are worth 3 % of a core.
 LOOK_CLOSELY_EVERY: Final = 0.001
