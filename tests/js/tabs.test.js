@@ -46,6 +46,11 @@ describe("seven tabs", () => {
     assert.deepEqual(tabs.map(({ storage }) => storage["taskbell:ann:cursor"]), each(tabs, cursor(6)).flat());
   });
 
+  test("remember the place of a page on which nothing happens", async () => {
+    const { tabs } = await browser(2);
+    assert.deepEqual(tabs.map(({ storage }) => storage["taskbell:ann:cursor"]), each(tabs, cursor(5)).flat());
+  });
+
   test("are signed out together, and ask once when someone looks", async () => {
     const made = new Browser();
     made.server.answerOnce({ status: 401 });

@@ -175,10 +175,16 @@ export class SharedStream {
 
   /** @param {Message} message */
   #receive(message) {
-    // Told again for another tab's sake.
-    if (message.type !== "reset" && isAfter(message.id, this.cursor) === false) return;
+    if (this.#hasPassed(message)) return;
     this.#options.onMessage(message);
     if (message.id) this.cursor = message.id;
+  }
+
+  /** Whether it was told again for another tab's sake. @param {Message} message */
+  #hasPassed({ type, id }) {
+    // A ping stands at the id of the event before it.
+    if (type === "ping") return isAfter(this.cursor, id) === true;
+    return type !== "reset" && isAfter(id, this.cursor) === false;
   }
 
   /** @param {Status} status */
