@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+WORKERS ?= 4
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -12,9 +13,9 @@ OLDEST_CELERY := celery==5.4.0 billiard==4.2.1 kombu==5.4.2
 OLDEST_VENV := .venv-celery-5.4
 OLDEST_STAMP := $(OLDEST_VENV)/.installed-oldest
 
-# Warnings are errors and development mode is on. Two workers, a file at a time: more would only make the proofs,
-# which start servers of their own, wait for each other.
-PYTEST := env PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# Warnings are errors and development mode is on. Workers take a file at a time, because its tests share servers. Twice
+# as many as there are cores: the proofs mostly wait, for leases, time-outs and processes that start.
+PYTEST := env PYTHONDEVMODE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 ON_POSTGRES := $(BIN)/python -m tests.servers.postgres
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 define MAKE_VENV
