@@ -83,7 +83,8 @@ class Gateway:
                 start_new_session=True,
             )
         assert self._process.stdout is not None
-        found = BANNER.search(self._process.stdout.readline())
+        # What it has to say about this machine comes before.
+        found = next(filter(None, map(BANNER.search, self._process.stdout)), None)
         self._address = (found[1], int(found[2]), found[3]) if found else None
         if found:
             self._say(f"gateway {self._process.pid} serves {found[0]}")
