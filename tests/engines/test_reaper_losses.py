@@ -93,7 +93,7 @@ def test_a_reaper_that_starts_in_the_middle_of_a_lease_begins_anew(stage: MakeSt
     task = made.ada.delay(tasks.sleep, 60)
     made.ada.until(task, "running")
     made.worker.kill()
-    time.sleep(LEASE * 0.7)
+    time.sleep(LEASE * 0.3)
     made.gateway.kill()
     made.gateway.wait()
     began = time.monotonic()

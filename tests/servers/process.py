@@ -8,9 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 LEASH = Path(__file__).with_name("leash.py")
 
@@ -94,9 +97,13 @@ class Process(subprocess.Popen[str]):
             raise AssertionError(f"still there {timeout} s after SIGTERM\n{self.output()}") from None
 
     def destroy(self) -> None:
-        """Kill it, frozen or not, wait until it is gone, and close what is left of its pipes."""
+        """Kill it and what it has started, frozen or not, wait until all is gone, and close the pipes that are left."""
+        started = psutil.Process(self.pid).children(recursive=True) if self.alive else []
         self.kill()
         self.wait()
+        for process in started:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         for pipe in (self.stdin, self.stdout, self.stderr):
             if pipe is not None:
                 pipe.close()
