@@ -13,8 +13,8 @@ from bench.rig.servers import OWN, PUBLIC, Gateway, Limit, Streams, handshakes
 
 # The streams before have been taken down.
 SETTLE_S: Final = 0.5
-# Thousands of sessions were read and thousands of streams cut just before. On a machine that others use, the scheduler
-# lets whoever worked so much wait for a while (tried: 1,000/s after 2.5 s, 3,750/s after 12 s in the same minutes).
+# Thousands of sessions were read and thousands of streams cut just before. On a machine that others used, 1,000/s came
+# back after 2.5 s and 3,750/s after 12 s, tried once each; why is not known.
 CUT_S: Final = 12.0
 
 
