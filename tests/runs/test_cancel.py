@@ -29,9 +29,11 @@ class Office:
         self.error: Exception | None = None
         self.hangs = threading.Event()
         self.hangs.set()
+        self.threads: set[threading.Thread] = set()
         self.loop = Cancels(self.cancel, clock=lambda: self.now)
 
     def cancel(self, runs: Sequence[Run], workers: Sequence[str]) -> None:
+        self.threads.add(threading.current_thread())
         assert self.hangs.wait(60)
         if self.error:
             raise self.error
@@ -40,9 +42,11 @@ class Office:
     def step(self) -> None:
         self.loop.step(ALIAS)
         if self.hangs.is_set():
-            for thread in threading.enumerate():
+            # A thread that is about to end has left the list of all, and is alive all the same.
+            for thread in {*threading.enumerate(), *self.threads}:
                 if thread.name == "taskbell-cancel":
                     thread.join(60)
+            self.threads.clear()
 
     def wait(self, seconds: float) -> list[float]:
         """Look every second, and return after how many something was sent."""
