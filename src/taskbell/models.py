@@ -1,6 +1,7 @@
-"""Tables. Everyone INSERTs into Outbox; only the tick writes Log, LogHead and (with the gateway) Recipient.
+"""Tables. Everyone INSERTs into Outbox; only the tick writes Log, LogHead, Run, Notification and Recipient.
 
-No foreign keys: rows of different ages are deleted apart, and a constraint would make a writer wait.
+The gateway may add a recipient too. No foreign keys: rows of different ages are deleted apart, and a constraint would
+make a writer wait.
 """
 
 import uuid
@@ -16,6 +17,8 @@ KEY_LENGTH: Final = 128
 TASK_ID_LENGTH: Final = 255
 TOKEN_LENGTH: Final = 16
 MESSAGE_LENGTH: Final = 200
+TITLE_LENGTH: Final = 200
+SHA256_LENGTH: Final = 64
 
 
 class Outbox(models.Model):
@@ -166,3 +169,58 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Notification(models.Model):
+    """A message of a person's lasting list; written by the tick alone, `seq` being its newest log number."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    seq = models.BigIntegerField(default=0)
+    recipient = models.UUIDField()
+    title = models.CharField(max_length=TITLE_LENGTH)
+    body = models.TextField(default="")
+    url = models.TextField(default="")
+    level = models.CharField(max_length=16, default="info")
+    kind = models.CharField(max_length=64, default="")
+    # A second notification with the same key changes nothing: a task that is tried again has told already.
+    key = models.CharField(max_length=KEY_LENGTH, null=True)
+    run = models.UUIDField(null=True)
+    created_at = models.DateTimeField()
+    seen_at = models.DateTimeField(null=True)
+    read_at = models.DateTimeField(null=True)
+    # When it is due as Web Push; None when it is not, or not any more.
+    push_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "taskbell_notification"
+        indexes = [
+            models.Index(fields=["recipient", "-created_at"], name="taskbell_notification_list"),
+            models.Index(fields=["recipient", "read_at"], name="taskbell_notification_unread"),
+            models.Index(fields=["push_at"], name="taskbell_notification_push"),
+            models.Index(fields=["created_at"], name="taskbell_notification_age"),
+        ]
+        constraints = [models.UniqueConstraint(fields=["recipient", "key"], name="taskbell_notification_key")]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class PushSubscription(models.Model):
+    """Where a browser of a person takes Web Push; written by its view, and by the pusher that finds it gone."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    recipient = models.UUIDField(db_index=True)
+    # Whoever knows an endpoint can send to it, so it is never logged; MySQL cannot index it whole.
+    endpoint = models.TextField()
+    endpoint_sha256 = models.CharField(max_length=SHA256_LENGTH, unique=True)
+    p256dh = models.CharField(max_length=128)
+    auth = models.CharField(max_length=32)
+    created_at = models.DateTimeField(default=timezone.now)
+    # Until when the push service wants nothing more.
+    retry_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "taskbell_push_subscription"
+
+    def __str__(self) -> str:
+        return str(self.id)
