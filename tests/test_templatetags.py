@@ -8,13 +8,16 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends import db, signed_cookies
 from django.core.exceptions import ImproperlyConfigured
 from django.db import router
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import rotate_token
 from django.template import Context, RequestContext, Template
-from django.test import override_settings
+from django.test import Client, override_settings
+from django.urls import include, path
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import override
 
@@ -83,6 +86,7 @@ class TestScript:
     def test_tells_the_client_where_everything_is(self, user: User) -> None:
         request = request_of(user)
         found = attributes(render("{% taskbell_script %}", request))
+        assert len(found.pop("data-csrf")) == 64
         assert found == {
             "type": "module",
             "src": "/static/taskbell/taskbell.js",
@@ -123,6 +127,74 @@ class TestScript:
 
         LogHead.objects.all().delete()
         assert attributes(render("{% taskbell_script %}", request_of(user)))["data-cursor"] == ""
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(render("{% taskbell_script %}", request))
+
+
+urlpatterns = [
+    path("", page),
+    path("taskbell/", include("taskbell.urls.api")),
+    path("events/", include("taskbell.urls.events")),
+]
+
+
+class TestToken:
+    """What a page does with the token that the tag gives it."""
+
+    @pytest.fixture(autouse=True)
+    def site(self, pages: None) -> Iterator[None]:
+        middleware = [*settings.MIDDLEWARE, "django.middleware.csrf.CsrfViewMiddleware"]
+        with override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=middleware):
+            yield
+
+    @pytest.fixture
+    def client(self, user: User) -> Client:
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(user)
+        return client
+
+    @pytest.fixture
+    def run(self, user: User) -> str:
+        run = str(uuid4())
+        tell(user, "started", run=run, execution="1")
+        return run
+
+    def cancel(self, client: Client, run: str, markup: str) -> int:
+        found = attributes(markup)
+        header = {found.get("data-csrf-header", "X-CSRFToken"): found["data-csrf"]}
+        return client.post(f"/taskbell/runs/{run}/cancel/", headers=header).status_code
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            {},
+            {"CSRF_USE_SESSIONS": True},
+            {"CSRF_COOKIE_HTTPONLY": True},
+            {"CSRF_HEADER_NAME": "HTTP_X_XSRF_TOKEN", "CSRF_COOKIE_NAME": "XSRF-TOKEN"},
+        ],
+        ids=lambda said: " ".join(said) or "as Django has it",
+    )
+    def test_is_taken(self, client: Client, run: str, said: dict[str, Any]) -> None:
+        with override_settings(**said):
+            assert self.cancel(client, run, client.get("/").content.decode()) == 202
+
+    def test_of_an_older_page_is_taken_too(self, client: Client, run: str) -> None:
+        older = client.get("/").content.decode()
+        assert older != client.get("/").content.decode()
+        assert self.cancel(client, run, older) == 202
+
+    def test_of_before_another_sign_in_is_refused(self, client: Client, run: str, user: User) -> None:
+        older = client.get("/").content.decode()
+        rotated = HttpRequest()
+        rotate_token(rotated)
+        client.cookies[settings.CSRF_COOKIE_NAME] = rotated.META["CSRF_COOKIE"]
+        assert self.cancel(client, run, older) == 403
+        assert self.cancel(client, run, client.get("/").content.decode()) == 202
+
+    def test_keeps_the_page_out_of_shared_caches(self, client: Client) -> None:
+        assert "Cookie" in client.get("/").headers["Vary"]
 
 
 class TestOnePlace:

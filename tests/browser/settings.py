@@ -4,7 +4,7 @@ from tests.settings import *  # noqa: F403
 
 ROOT_URLCONF = "tests.browser.urls"
 INSTALLED_APPS = [*INSTALLED_APPS, "django.contrib.staticfiles"]  # noqa: F405
-MIDDLEWARE = [*MIDDLEWARE, "tests.browser.pages.policy"]  # noqa: F405
+MIDDLEWARE = [*MIDDLEWARE, "django.middleware.csrf.CsrfViewMiddleware", "tests.browser.pages.policy"]  # noqa: F405
 STATIC_URL = "/static/"
 TEMPLATES = [
     {

@@ -1,6 +1,7 @@
 // A client as a page makes it, on a server, a clock and storage that tests hold in their hands.
 
 import { Client } from "../../src/taskbell/js/client.js";
+import { hasEnded } from "../../src/taskbell/js/runs.js";
 import { Place } from "../../src/taskbell/js/place.js";
 import { FakeClock, FakeServer, FakeStorage, OPENING, cursor, ping, settle } from "./fakes.js";
 
@@ -55,8 +56,16 @@ export class FakeApi {
     return this.#answer("list", () => ({ runs: this.runs, cursor: cursor(this.at) }));
   }
   async run(id) {
-    const find = () => [...this.runs, ...this.others].find((each) => each.id === id || each.task_id === id) ?? null;
-    return this.#answer(id, () => ({ run: find(), cursor: cursor(this.at) }));
+    return this.#answer(id, () => this.#find(id));
+  }
+  #find(id) {
+    const found = [...this.runs, ...this.others].find((each) => each.id === id || each.task_id === id);
+    return { run: found ?? null, cursor: cursor(this.at) };
+  }
+  async cancel(id) {
+    const { run } = await this.#answer(`cancel ${id}`, async () => this.#find(id));
+    if (run === null) throw new Error("No such run.", { cause: 404 });
+    return { ...run, cancelling: !hasEnded(run) };
   }
   async #answer(what, make) {
     this.asked.push(what);

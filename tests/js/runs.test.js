@@ -194,3 +194,75 @@ describe("watch", () => {
     assert.equal(watch.state, "running");
   });
 });
+
+describe("cancelling", () => {
+  test("resolves with the run as it is then, and every watch of it knows", async () => {
+    const api = new FakeApi({ runs: [run()] });
+    const { client } = page({ api });
+    const [ours, theirs, other] = [client.watch("r1", run({ done: 7 })), client.watch("t1", run()), client.watch("r2", run({ id: "r2", task_id: "t2" }))];
+    const changes = [];
+    ours.addEventListener("change", ({ detail }) => changes.push(detail.cancelling));
+    assert.equal((await ours.cancel()).cancelling, true);
+    assert.deepEqual(api.asked, ["cancel r1"]);
+    assert.deepEqual([ours, theirs, other].map(({ run: { cancelling } }) => cancelling), [true, true, false]);
+    // The answer may be older than the newest event.
+    assert.equal(ours.run.done, 7);
+    assert.deepEqual(changes, [true]);
+  });
+
+  test("of a run known by its task's id means that run, also when the id is used again", async () => {
+    const api = new FakeApi({ runs: [run()] });
+    const { client, server } = await live({ api });
+    const watch = client.watch("t1");
+    await server.send(frame(6, "run", run()));
+    await watch.cancel();
+    assert.equal(api.asked.at(-1), "cancel r1");
+  });
+
+  test("of a run that had ended resolves with its ending, which the watch takes", async () => {
+    const api = new FakeApi({ runs: [run({ state: "succeeded" })] });
+    const { client, rung } = page({ api });
+    const watch = client.watch("r1", run());
+    const answered = await client.cancel("r1");
+    assert.deepEqual([answered.state, answered.cancelling], ["succeeded", false]);
+    assert.equal((await watch.finished).state, "succeeded");
+    assert.deepEqual(rung, []);
+  });
+
+  test("that is answered after the ending changes nothing", async () => {
+    const api = new FakeApi({ runs: [run()] });
+    const { client, server } = await live({ api });
+    const watch = client.watch("r1", run());
+    api.cancel = ((cancel) => async (id) => {
+      await server.send(frame(6, "run", run({ state: "cancelled" })));
+      return cancel.call(api, id);
+    })(api.cancel);
+    await watch.cancel();
+    assert.deepEqual([watch.state, watch.run.cancelling], ["cancelled", false]);
+  });
+
+  test("is told by its ending, whichever that is", async () => {
+    const api = new FakeApi({ runs: [run()] });
+    const { client, server, rung } = await live({ api });
+    const watch = client.watch("r1", run());
+    await watch.cancel();
+    await server.send(frame(6, "run", run({ cancelling: true })), frame(7, "run", run({ state: "succeeded" })));
+    assert.equal((await watch.finished).state, "succeeded");
+    assert.deepEqual(rung, ["r1 succeeded"]);
+  });
+
+  test("that is refused rejects, once, and the run stays as it was", async () => {
+    const api = new FakeApi({ runs: [run()], fail: [new Error("Load it again.", { cause: 403 })] });
+    const { client, clock } = page({ api });
+    const watch = client.watch("r1", run());
+    await assert.rejects(watch.cancel(), { message: "Load it again.", cause: 403 });
+    await clock.advance(60_000);
+    assert.deepEqual([watch.run.cancelling, api.asked], [false, ["cancel r1"]]);
+  });
+
+  test("where the project serves no API says what to do", async () => {
+    const { client } = page();
+    assert.equal(client.hasApi, false);
+    await assert.rejects(client.watch("r1", run()).cancel(), /taskbell\.urls\.api/);
+  });
+});

@@ -18,14 +18,14 @@ import { Watch } from "./watch.js";
  * @import { Run } from "./runs.js"
  * @import { Message } from "./sse.js"
  * @import { Clock, Status, StreamOptions } from "./stream.js"
- * @import { Open, Reading } from "./transport.js"
+ * @import { Api, Open } from "./transport.js"
  *
  * @typedef {object} ClientOptions
  * @property {string} events the address of the own stream
  * @property {string} cursor where in the log the page is true
  * @property {number} ping seconds between two pings of the server
  * @property {Place} place
- * @property {Reading | null} api null where the project serves none: then nothing is read anew
+ * @property {Api | null} api null where the project serves none: then nothing is read anew or cancelled
  * @property {Open} open
  * @property {Clock} clock
  * @property {() => number} [random]
@@ -98,11 +98,32 @@ export class Client extends EventTarget {
    * @param {string} [cursor]
    */
   watch(id, run = null, cursor = this.#options.cursor) {
-    const watch = new Watch(id, (closed) => this.#watches.delete(closed));
+    const watch = new Watch(id, {
+      close: () => this.#watches.delete(watch),
+      cancel: (own) => this.cancel(own),
+    });
     this.#watches.add(watch);
     if (run !== null) watch.take(run, cursor);
     if (run === null || this.isBehind(cursor)) this.#read([watch]);
     return watch;
+  }
+
+  /**
+   * Ask for the end of a run, known by our id or its engine's. Resolves with the run as it is then: cancelling, or as it
+   * had ended; that it really ends is told as any ending. Rejects with an Error that says why it was not asked for.
+   * @param {string} id
+   */
+  async cancel(id) {
+    const { api } = this.#options;
+    if (api === null) throw new Error('Nothing can be cancelled without path("…", include("taskbell.urls.api")).');
+    const run = await api.cancel(id);
+    for (const watch of this.#watches) if (watch.means(run)) watch.answer(run);
+    return run;
+  }
+
+  /** Whether the project serves the API, by which runs are read anew and cancelled. */
+  get hasApi() {
+    return this.#options.api !== null;
   }
 
   /**
@@ -217,7 +238,7 @@ export class Client extends EventTarget {
     this.#reading ??= this.#readAll(api).finally(() => (this.#reading = null));
   }
 
-  /** @param {Reading} api */
+  /** @param {Api} api */
   async #readAll(api) {
     const pause = backoff(this.#options.random);
     // The elements of a page ask one after the other.
@@ -239,7 +260,7 @@ export class Client extends EventTarget {
     }
   }
 
-  /** @param {Reading} api @param {Set<Watch>} wanted @param {boolean} missed */
+  /** @param {Api} api @param {Set<Watch>} wanted @param {boolean} missed */
   async #readOnce(api, wanted, missed) {
     const missing = new Set(wanted);
     const snapshot = await api.list();

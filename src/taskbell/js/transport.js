@@ -40,23 +40,39 @@ async function* pieces(response) {
 }
 
 /**
- * What a client reads: the list of runs, and one run by its own or its engine's id; null where the person has no such.
- * @typedef {object} Reading
+ * What a client asks the server. `list` and `run` read: the runs, and one by its own or its engine's id, null where the
+ * person has no such. `cancel` asks for the end of one and gets it as it is then: cancelling, or how it had ended.
+ * @typedef {object} Api
  * @property {() => Promise<Snapshot>} list
  * @property {(id: string) => Promise<{ run: Run | null, cursor: string }>} run
+ * @property {(id: string) => Promise<Run>} cancel rejects with an error whose `cause` is the status, if there was one
+ *
+ * @typedef {object} Csrf by which Django knows that a page of its own asks
+ * @property {string} header
+ * @property {string} token
  */
+
+// Whoever pressed a button should not wait longer for a word about it.
+const POST_MS = 20_000;
 
 /**
  * @param {string} runs the address of the list; a run's own is below it
- * @returns {Reading}
+ * @param {Csrf} csrf
+ * @returns {Api}
  */
-export const api = (runs) => ({
+export const api = (runs, csrf) => ({
   list: () => get(runs),
   run: (id) =>
     get(`${runs}${encodeURIComponent(id)}/`).catch((error) => {
       if (error.cause === 404) return { run: null, cursor: "" };
       throw error;
     }),
+  async cancel(id) {
+    const { status, answer } = await post(`${runs}${encodeURIComponent(id)}/cancel/`, csrf);
+    // What has ended cannot be cancelled any more, and how it ended is the answer.
+    if ([202, 409].includes(status) && answer.run) return answer.run;
+    throw refusal(status, answer);
+  },
 });
 
 /**
@@ -67,4 +83,28 @@ async function get(url) {
   const response = await fetch(url, { credentials: "include", cache: "no-store" });
   if (!response.ok) throw new Error(url, { cause: response.status });
   return response.json();
+}
+
+/**
+ * Send something. It is never sent again by itself: a token that is refused once is refused always.
+ * @param {string} url
+ * @param {Csrf} csrf
+ */
+async function post(url, { header, token }) {
+  const options = { method: "POST", headers: { [header]: token }, signal: AbortSignal.timeout(POST_MS) };
+  const response = await fetch(url, { ...options, credentials: "include" }).catch((error) => {
+    throw new Error("The server does not answer. Ask again: twice does no harm.", { cause: error });
+  });
+  // Where a form to sign in or a proxy's page came instead, there is no answer.
+  return { status: response.status, answer: await response.json().catch(() => ({})) };
+}
+
+/**
+ * The server's own words, which are JSON; Django's about CSRF are not.
+ * @param {number} cause the status
+ * @param {{ error?: string }} answer
+ */
+function refusal(cause, { error }) {
+  const stale = "This page is older than the sign-in, or its cookies are gone. Load it again.";
+  return new Error(error ?? (cause === 403 ? stale : `The server answered ${cause}.`), { cause });
 }

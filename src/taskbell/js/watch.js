@@ -1,4 +1,4 @@
-/** One run under watch: its newest state, and a promise for its end. */
+/** One run under watch: its newest state, a promise for its end, and the wish that it ends. */
 
 import { isAfter } from "./cursor.js";
 import { hasEnded, isFinal } from "./runs.js";
@@ -15,16 +15,16 @@ export class Watch extends EventTarget {
   /** Where in the log `run` was read. */
   cursor = "";
   #finish = /** @type {(run: Run) => void} */ (() => {});
-  #close;
+  #client;
 
   /**
    * @param {string} id our id of the run, or its engine's
-   * @param {(watch: Watch) => void} close
+   * @param {{ close: () => void, cancel: (id: string) => Promise<Run> }} client
    */
-  constructor(id, close) {
+  constructor(id, client) {
     super();
     this.id = id;
-    this.#close = () => close(this);
+    this.#client = client;
     this.finished = new Promise((resolve) => (this.#finish = resolve));
   }
 
@@ -35,7 +35,17 @@ export class Watch extends EventTarget {
 
   /** Stop watching; for pages that live long and watch many. */
   close() {
-    this.#close();
+    this.#client.close();
+  }
+
+  /**
+   * Ask for its end. Resolves with the run as it is then, cancelling or ended; `finished` tells how it ends. Rejects with
+   * an Error that says why it was not asked for.
+   * @returns {Promise<Run>}
+   */
+  cancel() {
+    // Known by now, our own id means no other run that uses the task's id again.
+    return this.#client.cancel(this.run?.id ?? this.id);
   }
 
   /** A tree and the last step of its chain share the engine's id, which means the tree. @param {Run} run */
@@ -57,5 +67,15 @@ export class Watch extends EventTarget {
     this.run = run;
     this.dispatchEvent(new CustomEvent("change", { detail: run }));
     if (hasEnded(run)) this.#finish(run);
+  }
+
+  /**
+   * Take the answer to a wish. It has no place in the log and may be older than the newest event, so of an open run it
+   * tells the wish alone.
+   * @param {Run} run
+   */
+  answer(run) {
+    if (this.run?.id !== run.id || hasEnded(run)) this.take(run, this.cursor);
+    else if (!hasEnded(this.run)) this.take({ ...this.run, cancelling: true }, this.cursor);
   }
 }

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from django import template
+from django.conf import global_settings, settings
 from django.contrib.sessions.backends.signed_cookies import SessionStore as SignedCookies
 from django.core.exceptions import ImproperlyConfigured
 from django.db import router
 from django.http import HttpRequest
+from django.middleware.csrf import get_token
 from django.template.context import RequestContext
 from django.templatetags.static import static
 from django.urls import NoReverseMatch, reverse
@@ -46,7 +48,7 @@ def taskbell_script(context: RequestContext) -> SafeString:
     nonce = _nonce(context, request)
     return format_html(
         '<script type="module" src="{}"{} data-taskbell data-events="{}"{} data-person="{}" data-cursor="{}"'
-        ' data-ping="{}"></script>',
+        ' data-ping="{}" data-csrf="{}"{}></script>',
         static("taskbell/taskbell.js"),
         format_html(' nonce="{}"', nonce) if nonce else "",
         reverse("taskbell-events:own"),
@@ -54,6 +56,9 @@ def taskbell_script(context: RequestContext) -> SafeString:
         person_key(request),
         page_cursor(request),
         current().PING,
+        # Made anew from the same secret each time, as for every form, so that compression does not betray it.
+        get_token(request),
+        format_html(' data-csrf-header="{}"', header) if (header := _csrf_header()) else "",
     )
 
 
@@ -170,6 +175,12 @@ def _nonce(context: RequestContext, request: HttpRequest) -> str:
     if nonce is None:
         nonce = getattr(request, "csp_nonce", None)
     return "" if nonce is None else str(nonce)
+
+
+def _csrf_header() -> str:
+    """Return the header that carries the token where a project has chosen another than Django's."""
+    name = settings.CSRF_HEADER_NAME
+    return "" if name == global_settings.CSRF_HEADER_NAME else name.removeprefix("HTTP_").replace("_", "-")
 
 
 def _api() -> str:

@@ -20,6 +20,8 @@ const STYLE = sheet(colours, css);
 export class RunElement extends TaskbellElement {
   /** @type {Watch | null} */
   #watch = null;
+  /** Whether a cancel was asked for, here or elsewhere: an event on its way may not know it yet. */
+  #asked = false;
   #parts;
 
   constructor() {
@@ -27,20 +29,24 @@ export class RunElement extends TaskbellElement {
     const parts = (this.#parts = {
       label: make("span", "label"),
       state: make("span", "state"),
+      cancel: make("button", "cancel", { type: "button" }),
       fill: make("div", "fill"),
       bar: make("div", "bar", { role: "progressbar" }),
       percent: make("span", "percent", { "aria-hidden": "true" }),
       progress: make("div", "progress"),
       detail: make("p", "detail"),
       error: make("p", "error"),
+      note: make("p", "note"),
+      refused: make("p", "refused", { role: "alert" }),
       result: make("p", "result"),
-      run: make("div", "run"),
+      run: make("div", "run", { tabindex: "-1" }),
     });
+    parts.cancel.addEventListener("click", () => this.#cancel());
     parts.bar.append(parts.fill);
     parts.progress.append(parts.bar, parts.percent);
     const result = make("slot", "", { name: "result" }, parts.result);
-    const head = make("div", "head", {}, parts.label, parts.state);
-    parts.run.append(head, parts.progress, parts.detail, parts.error, result);
+    const head = make("div", "head", {}, parts.label, parts.state, parts.cancel);
+    parts.run.append(head, parts.progress, parts.detail, parts.error, parts.note, parts.refused, result);
     parts.run.hidden = true;
     this.shade(STYLE).append(parts.run);
   }
@@ -74,18 +80,54 @@ export class RunElement extends TaskbellElement {
     if (this.dispatchEvent(event)) this.#paint(run);
   }
 
+  async #cancel() {
+    const { words } = this;
+    const { refused } = this.#parts;
+    this.#asked = true;
+    write(refused, "");
+    this.#repaint();
+    try {
+      await this.#watch?.cancel();
+    } catch (error) {
+      this.#asked = false;
+      this.#repaint();
+      const { cause } = /** @type {Error} */ (error);
+      write(refused, words.say(cause === 401 || cause === 403 ? "stale" : "notCancelled"));
+    }
+  }
+
+  #repaint() {
+    if (this.run) this.#paint(this.run);
+  }
+
   /** @param {Run} run */
   #paint(run) {
     const { words } = this;
     const parts = this.#parts;
+    const ended = hasEnded(run);
+    // It ended by itself, and nobody should believe that the button did it.
+    write(parts.note, this.#asked && (run.state === "succeeded" || run.state === "failed") ? words.say("tooLate") : "");
+    this.#asked = !ended && (this.#asked || run.cancelling);
     parts.run.hidden = false;
     parts.run.setAttribute("part", `run ${run.late ? "late" : run.state}`);
     write(parts.label, words.label(run));
-    write(parts.state, words.state(run));
+    write(parts.state, words.state({ ...run, cancelling: this.#asked }));
+    this.#paintCancel(run, ended || this.#asked || !this.client.hasApi);
     this.#paintBar(run);
-    write(parts.detail, hasEnded(run) ? "" : details(run, words).join(" · "));
+    write(parts.detail, ended ? "" : details(run, words).join(" · "));
     write(parts.error, isTrouble(run) ? words.trouble(run).join(" ") : "");
     this.#paintResult(run);
+  }
+
+  /** @param {Run} run @param {boolean} hidden */
+  #paintCancel(run, hidden) {
+    const { cancel, run: card, refused } = this.#parts;
+    write(cancel, this.words.say("cancel"));
+    cancel.setAttribute("aria-label", `${this.words.say("cancel")}: ${this.words.label(run)}`);
+    // Who pressed it by keyboard stays at this run, and does not fall back to the top of the page.
+    if (hidden && cancel.matches(":focus")) card.focus();
+    cancel.hidden = hidden;
+    if (hidden) write(refused, "");
   }
 
   /** @param {Run} run */
