@@ -16,6 +16,7 @@ from taskbell.ground.cursor import Cursor
 from taskbell.models import Outbox
 from taskbell.runs.states import ENDINGS, STEPS_SHOWN
 from taskbell.store.log import Page, place_of_head, read_after
+from taskbell.store.people import account_name
 from tests.runs.telling import Life, TreeLife, tell, told
 
 pytestmark = [pytest.mark.contract, pytest.mark.django_db, pytest.mark.urls(__name__)]
@@ -165,6 +166,13 @@ def test_only_reading_is_allowed_and_nothing_is_cached(page: Client, url: str) -
     answer = page.get(url)
     assert "no-store" in answer.headers["Cache-Control"]
     assert answer.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(("url", "status"), [("/taskbell/runs/", 200), ("/taskbell/runs/x/", 404)])
+def test_every_answer_says_whose_it_is(page: Client, ada: Any, url: str, status: int) -> None:
+    answer = page.get(url)
+    assert (answer.status_code, answer.headers["Taskbell-Account"]) == (status, account_name(str(ada.pk)))
+    assert "Taskbell-Account" not in Client().get(url).headers
 
 
 def test_the_hook_says_who_asks(ada: Any, settings: Any) -> None:

@@ -28,6 +28,7 @@ from taskbell.runs.states import Fact, Identity, Kind
 from taskbell.store.head import create_head
 from taskbell.store.log import place_of_head
 from taskbell.store.outbox import key_of, publish
+from taskbell.store.people import account_name
 from taskbell.store.tick import Ticker
 from taskbell.templatetags.taskbell import person_key
 
@@ -93,6 +94,7 @@ class TestScript:
             "data-events": "/events/",
             "data-runs": "/taskbell/runs/",
             "data-person": person_key(request),
+            "data-account": account_name(str(user.pk)),
             "data-cursor": str(place_of_head("default")),
             "data-ping": "20",
         }

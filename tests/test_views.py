@@ -14,6 +14,7 @@ from taskbell import publish, views
 from taskbell.models import Log, LogHead
 from taskbell.store.head import new_epoch
 from taskbell.store.loops import Loop
+from taskbell.store.people import account_name
 from tests.servers.process import free_port
 from tests.servers.project import Gateway, Project
 from tests.servers.sse import Parser
@@ -114,6 +115,7 @@ def test_ones_own_stream_and_nobody_elses(one: Project) -> None:
     with server.stream("/events/", cookie=cookie) as own, server.stream("/events/ada/", cookie=cookie) as named:
         for stream in (own, named):
             stream.until("ping")
+            assert stream.headers["taskbell-account"] == account_name(str(ada.pk))
         publish(bob, "message", "for bob")
         publish(ada, "message", "for ada")
         for stream in (own, named):

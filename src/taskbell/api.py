@@ -16,6 +16,7 @@ from taskbell.runs.cancel import ask_to_cancel
 from taskbell.runs.read import MOST_RUNS, RunView, get_run, list_runs
 from taskbell.store.log import place_of_head
 from taskbell.store.outbox import key_of
+from taskbell.store.people import ACCOUNT_HEADER, account_name
 
 DEFAULT_LIMIT: Final = 20
 
@@ -23,7 +24,7 @@ View = Callable[..., JsonResponse]
 
 
 def signed_in(view: View) -> View:
-    """Answer 401 to nobody; pass the user on to the view."""
+    """Answer 401 to nobody; pass the user on to the view, and say whose the answer is."""
 
     @never_cache
     @wraps(view)
@@ -32,7 +33,9 @@ def signed_in(view: View) -> View:
         user = authenticate(request) if authenticate else getattr(request, "user", None)
         if user is None or not user.is_authenticated or not user.is_active:
             return JsonResponse({"error": "Sign in first."}, status=401)
-        return view(request, user, *args, **kwargs)
+        response = view(request, user, *args, **kwargs)
+        response[ACCOUNT_HEADER] = account_name(key_of(user))
+        return response
 
     return checked
 

@@ -42,7 +42,7 @@ def stream(request: HttpRequest, name: str = "") -> HttpResponseBase:
     grant = authorize(asked.caller, asked.wish)
     if isinstance(grant, Refusal):
         return _answer(grant.status, "Sign in first." if grant.status == 401 else "No such stream.")
-    headers = {key.decode(): value.decode("latin-1") for key, value in response_headers(asked)}
+    headers = {key.decode(): value.decode("latin-1") for key, value in response_headers(asked, grant.person)}
     return StreamingHttpResponse(_frames(grant, asked), headers=headers)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from django.contrib.auth.models import User
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
@@ -80,15 +81,15 @@ class Site:
         insert([Outbox(**row)])
         return run
 
-    def fact(self, kind: Kind, run: str, **fields: Any) -> str:
-        """Let an engine see something of a run; the tick folds it. Return the task's id."""
+    def fact(self, kind: Kind, run: str, owner: User | None = None, **fields: Any) -> str:
+        """Let an engine see something of a run, ann's or its owner's; the tick folds it. Return the task's id."""
         identity = Identity(
             run=run,
             task_id=f"task-{run}",
             engine="test",
             name="photos.tasks.resize",
             label="Resizing photo",
-            user_key=key_of(self.ann),
+            user_key=key_of(owner or self.ann),
             queued_at=time.time(),
         )
         insert([to_row(Fact(identity=identity, kind=kind, at=time.time(), execution="1", **fields))])

@@ -10,6 +10,7 @@ from django.db import transaction
 
 from taskbell import publish, publish_many
 from taskbell.store.outbox import Outbox
+from taskbell.store.people import account_name
 from tests.gateway.real import DATABASES, KINDS, QUICK, Make, Start, is_, published, say
 from tests.servers.project import ROOT
 
@@ -57,6 +58,24 @@ def test_what_a_stream_opens_with(project: Make, start: Start) -> None:
         assert (ping.type, ping.data) == ("ping", "{}")
         assert len(ping.id) <= 64
         assert bytes(stream.raw).startswith(b"retry: 2000\n\n")
+
+
+@KINDS
+def test_a_stream_says_whose_it_is(project: Make, start: Start) -> None:
+    """By its session and by its pass; the stream of nobody in particular says nothing."""
+    one = project("sqlite")
+    yamkant, minji = one.person("yamkant"), one.person("minji")
+    gateway = start(one)
+    cookie = one.sign_in(yamkant)
+    with gateway.stream("/events/", cookie=cookie) as own, gateway.stream("/events/public:news/") as news:
+        assert own.headers["taskbell-account"] == account_name(str(yamkant.pk))
+        assert "taskbell-account" not in news.headers
+        passes = own.headers["set-cookie"].partition(";")[0]
+    with gateway.stream("/events/", cookie=f"{cookie}; {passes}") as again:
+        assert "set-cookie" not in again.headers
+        assert again.headers["taskbell-account"] == account_name(str(yamkant.pk))
+    with gateway.stream("/events/", cookie=one.sign_in(minji)) as hers:
+        assert hers.headers["taskbell-account"] == account_name(str(minji.pk)) != account_name(str(yamkant.pk))
 
 
 @DATABASES

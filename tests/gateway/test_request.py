@@ -6,6 +6,7 @@ import pytest
 from django.test import override_settings
 
 from taskbell.gateway.request import Rejected, StreamRequest, read_request
+from taskbell.gateway.stream import ACCOUNT, response_headers
 from taskbell.ground.cursor import Cursor
 
 OURS = "https://example.com"
@@ -193,6 +194,14 @@ def test_only_a_trusted_foreign_origin_is_named_in_the_answer() -> None:
     assert read((b"origin", b"https://app.example.net"), (b"sec-fetch-site", b"cross-site")).origin is not None
     assert read((b"origin", b"https://example.com")).origin is None
     assert read().origin is None
+
+
+@override_settings(CSRF_TRUSTED_ORIGINS=["https://app.example.net"])
+def test_a_page_on_a_trusted_origin_may_read_whose_a_stream_is() -> None:
+    head = dict(response_headers(read((b"origin", b"https://app.example.net")), "7"))
+    assert head[b"access-control-expose-headers"] == ACCOUNT
+    assert ACCOUNT in head
+    assert b"access-control-expose-headers" not in dict(response_headers(read(), "7"))
 
 
 # Who asks

@@ -108,7 +108,7 @@ export class Browser {
   }
 
   /** A tab with a page in it; what its handlers of `message` heard is in `heard`. */
-  async open({ at = 5, person = "ann", storage = new FakeStorage() } = {}) {
+  async open({ at = 5, person = "ann", account, storage = new FakeStorage() } = {}) {
     const world = new World();
     const tab = { world };
     const clock = { ...this.clock, now: this.clock.now, later: (run, wait) => this.clock.later(() => world.run(run), wait) };
@@ -129,7 +129,7 @@ export class Browser {
       line: (name) => this.#line(name, world),
     };
     const stream = (options) => new SharedStream(options, tabs, `taskbell:${person}:${options.url}`);
-    const made = page({ server: this.server, clock, storage, person, at, open, stream });
+    const made = page({ server: this.server, clock, storage, person, account, at, open, stream });
     const heard = [];
     made.client.on("message", ({ n }) => heard.push(n));
     Object.assign(tab, made, { heard });

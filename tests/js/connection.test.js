@@ -34,6 +34,7 @@ describe("reconnecting", () => {
     "204": { status: 204, type: "" },
     "200 without a type": { status: 200, type: "" },
     "a type that begins like ours": { status: 200, type: "text/event-stream2" },
+    "a type that ours is a part of": { status: 200, type: "text/event-stream-like" },
     "nobody there": new TypeError("Failed to fetch"),
   };
   for (const [name, answer] of Object.entries(refusals)) {
@@ -111,6 +112,41 @@ describe("reconnecting", () => {
     await server.send(OPENING, ping(5));
     assert.deepEqual(statuses, ["signed-out", "live"]);
     assert.ok(clock.nextIn > 0);
+  });
+});
+
+describe("somebody else signs in in another tab", () => {
+  test("and their stream is not read: the page is signed out, and nothing of theirs is heard", async () => {
+    const { client, server, clock, storage, statuses } = await live({ account: "ann" });
+    const { heard } = listen(client, "message");
+    server.answerOnce({ account: "bob" });
+    await server.send(bye("signed_out", 2000));
+    await clock.advance(2000);
+    await server.send(OPENING, ping(8), frame(9, "message", { n: 9 }));
+    assert.deepEqual(statuses, ["live", "connecting", "signed-out"]);
+    assert.deepEqual(heard, []);
+    assert.ok(server.last.signal.aborted);
+    assert.equal(clock.nextIn, null);
+    assert.deepEqual(Object.keys(storage), []);
+  });
+
+  test("and the page goes on when its own person is back and someone looks", async () => {
+    const { client, server, clock, statuses } = await live({ account: "ann" });
+    const { heard } = listen(client, "message");
+    server.answerOnce({ account: "bob" });
+    server.last.body.end();
+    await clock.advance(500);
+    server.answerOnce({ account: "ann" });
+    client.wake();
+    await settle();
+    await server.send(OPENING, ping(5), frame(6, "message", { n: 6 }));
+    assert.deepEqual(statuses, ["live", "offline", "signed-out", "live"]);
+    assert.deepEqual(heard, [6]);
+  });
+
+  test("and a server that does not say whose a stream is is believed", async () => {
+    const { client } = await live({ account: "ann" });
+    assert.equal(client.status, "live");
   });
 });
 

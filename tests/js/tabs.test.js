@@ -62,6 +62,18 @@ describe("seven tabs", () => {
     assert.equal(made.server.requests.length, 2);
   });
 
+  test("are signed out together where somebody else has signed in, and hear nothing of theirs", async () => {
+    const { server, clock, tabs } = await browser(3, { account: "ann" });
+    server.answerOnce({ account: "bob" });
+    server.last.body.end();
+    await clock.advance(1_000);
+    await server.send(OPENING, ping(7), message(8));
+    await quiet();
+    assert.deepEqual(tabs.map(({ client }) => client.status), each(tabs, "signed-out").flat());
+    assert.deepEqual(heard(tabs), each(tabs));
+    assert.equal(server.requests.length, 2);
+  });
+
   test("of two people have a stream each", async () => {
     const made = new Browser();
     await made.open({ person: "ann" });

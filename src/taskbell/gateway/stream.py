@@ -24,9 +24,11 @@ from taskbell.gateway.pool import Pool
 from taskbell.gateway.request import Rejected, StreamRequest, read_request
 from taskbell.gateway.wire import DETACH, DetachedStream, Headers, PlainStream, Stream
 from taskbell.ground.sse import CONTENT_TYPE
+from taskbell.store.people import ACCOUNT_HEADER, account_name
 
 # A second gateway may know newer numbers; after this many polls a cursor above ours is not the future but forged.
 POLLS_TO_WAIT: Final = 2
+ACCOUNT: Final = ACCOUNT_HEADER.lower().encode()
 
 
 class StreamEndpoint:
@@ -60,7 +62,7 @@ class StreamEndpoint:
             await self._wait_for_cursor(asked)
             self._check_stopping()
             self._check_session(admitted)
-            headers = response_headers(asked)
+            headers = response_headers(asked, admitted.grant.person)
             if admitted.cookie is not None:
                 headers.append((b"set-cookie", admitted.cookie))
             detach = scope.get("extensions", {}).get(DETACH)
@@ -126,7 +128,7 @@ async def _tell(send: Any, rejected: Rejected) -> None:
         pass  # however a server says that the client is gone, or that it has refused the rest of the request itself
 
 
-def response_headers(asked: StreamRequest) -> Headers:
+def response_headers(asked: StreamRequest, person: str | None) -> Headers:
     """Return the head of a stream's response, the same whoever serves it."""
     headers = [
         (b"content-type", CONTENT_TYPE),
@@ -135,9 +137,12 @@ def response_headers(asked: StreamRequest) -> Headers:
         (b"x-content-type-options", b"nosniff"),
         (b"vary", b"Cookie, Origin"),
     ]
+    if person is not None:
+        headers.append((ACCOUNT, account_name(person).encode()))
     if asked.origin is not None:
         headers += [
             (b"access-control-allow-origin", asked.origin.encode("latin-1")),
             (b"access-control-allow-credentials", b"true"),
+            (b"access-control-expose-headers", ACCOUNT),
         ]
     return headers

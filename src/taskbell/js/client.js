@@ -24,6 +24,7 @@ import { Watch } from "./watch.js";
  * @property {string} events the address of the own stream
  * @property {string} cursor where in the log the page is true
  * @property {number} ping seconds between two pings of the server
+ * @property {string} [account] whose the page is
  * @property {Place} place
  * @property {Api | null} api null where the project serves none: then nothing is read anew or cancelled
  * @property {Open} open

@@ -23,13 +23,14 @@ const tabs =
  * Make the client of a page; the window's events move it.
  * @param {DOMStringMap} data what the tag `{% taskbell_script %}` wrote
  */
-export function connect({ events = "", runs, person, cursor = "", ping, csrf = "", csrfHeader = "X-CSRFToken" }) {
+export function connect({ events = "", runs, person, account, cursor = "", ping, csrf = "", csrfHeader = "X-CSRFToken" }) {
   const client = new Client({
     events,
     cursor,
     ping: Number(ping),
+    account,
     place: new Place(memory(), String(person)),
-    api: runs ? api(runs, { header: csrfHeader, token: csrf }) : null,
+    api: runs ? api(runs, { header: csrfHeader, token: csrf }, account) : null,
     open,
     clock,
     report: (error) => reportError(error),

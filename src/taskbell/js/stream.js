@@ -5,6 +5,7 @@
 
 import { backoff } from "./backoff.js";
 import { Parser } from "./sse.js";
+import { isAnothers } from "./transport.js";
 
 /**
  * @import { Message } from "./sse.js"
@@ -21,6 +22,7 @@ import { Parser } from "./sse.js";
  * @property {string} url
  * @property {string} cursor where to start, "" for now
  * @property {number} ping seconds between two signs of life of the server
+ * @property {string} [account] whose the page is: a stream of anybody else's is not read
  * @property {Open} open
  * @property {Clock} clock
  * @property {() => number} [random]
@@ -30,7 +32,7 @@ import { Parser } from "./sse.js";
  * @typedef {{ wait: number } | "failed" | "refused"} End how a connection ended: a planned wait, or trouble
  */
 
-const STREAM = /^text\/event-stream\b/i;
+const STREAM = /^text\/event-stream\s*(;|$)/i;
 // The server pings every `ping` seconds give or take a fifth. Two may be missed, and half of one may be late.
 const PATIENCE = 2.5;
 // Whoever comes back to a page should not wait so long: beyond a ping and its jitter, silence is suspect.
@@ -114,7 +116,7 @@ export class Stream {
   /** @param {AbortSignal} signal @returns {Promise<End>} */
   async #read(signal) {
     const answer = await this.#options.open(this.#address(), signal);
-    if (answer.status === 401) return "refused";
+    if (answer.status === 401 || isAnothers(answer.account, this.#options.account)) return "refused";
     // A proxy's page in our place, be it with 200: not a stream.
     if (answer.status !== 200 || !STREAM.test(answer.type)) {
       return answer.retryAfter ? { wait: answer.retryAfter + this.#backoff() } : "failed";

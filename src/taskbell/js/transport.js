@@ -7,11 +7,21 @@
 
 /** @import { Run, Snapshot } from "./runs.js" */
 
+const ACCOUNT = "Taskbell-Account";
+
+/**
+ * Whether an answer is for another account than the page, because somebody else has signed in in another tab.
+ * @param {string | null} answers whose the answer is, null if nobody's or not said
+ * @param {string} [pages] whose the page is
+ */
+export const isAnothers = (answers, pages) => Boolean(answers && pages && answers !== pages);
+
 /**
  * @typedef {object} Answer
  * @property {number} status
  * @property {string} type the header Content-Type
  * @property {number} retryAfter milliseconds that the server asks us to wait, 0 if it does not
+ * @property {string | null} account whose it is, null if nobody's or not said
  * @property {AsyncIterable<Uint8Array>} pieces
  */
 
@@ -24,7 +34,8 @@ export async function open(url, signal) {
     status: response.status,
     type: response.headers.get("Content-Type") ?? "",
     // A date is left to the back-off: the clock of this machine may be anywhere.
-    retryAfter: Number(response.headers.get("Retry-After")) * 1000 || 0,
+    retryAfter: Math.max(0, Number(response.headers.get("Retry-After")) * 1000 || 0),
+    account: response.headers.get(ACCOUNT),
     pieces: pieces(response),
   };
 }
@@ -58,12 +69,13 @@ const POST_MS = 20_000;
 /**
  * @param {string} runs the address of the list; a run's own is below it
  * @param {Csrf} csrf
+ * @param {string} [account] whose the page is
  * @returns {Api}
  */
-export const api = (runs, csrf) => ({
-  list: () => get(runs),
+export const api = (runs, csrf, account) => ({
+  list: () => get(runs, account),
   run: (id) =>
-    get(`${runs}${encodeURIComponent(id)}/`).catch((error) => {
+    get(`${runs}${encodeURIComponent(id)}/`, account).catch((error) => {
       if (error.cause === 404) return { run: null, cursor: "" };
       throw error;
     }),
@@ -77,11 +89,14 @@ export const api = (runs, csrf) => ({
 
 /**
  * Read JSON; what a proxy says instead, even with 200, is none and throws. The `cause` of a refusal is its status.
+ * Whoever is signed in as somebody else is, on this page, signed out.
  * @param {string} url
+ * @param {string} [account]
  */
-async function get(url) {
+async function get(url, account) {
   const response = await fetch(url, { credentials: "include", cache: "no-store" });
-  if (!response.ok) throw new Error(url, { cause: response.status });
+  const status = isAnothers(response.headers.get(ACCOUNT), account) ? 401 : response.status;
+  if (status !== 200) throw new Error(url, { cause: status });
   return response.json();
 }
 

@@ -1,6 +1,7 @@
 """From an account's key to the recipient channel that only its owner reads."""
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
@@ -10,6 +11,17 @@ from django.db import router
 from taskbell.models import Recipient
 
 INTEGER_BITS: Final = 63
+# The header in which streams and the API say whose they are.
+ACCOUNT_HEADER: Final = "Taskbell-Account"
+ACCOUNT_LENGTH: Final = 20
+
+
+def account_name(user_key: str) -> str:
+    """Return the name by which pages, streams and the API's answers tell accounts apart; it opens nothing.
+
+    Not keyed, or a new SECRET_KEY would make strangers of all pages that are open.
+    """
+    return sha256(f"taskbell.account/{user_key}".encode()).hexdigest()[:ACCOUNT_LENGTH]
 
 
 def channels_of(user_keys: Iterable[str], alias: str) -> dict[str, str]:

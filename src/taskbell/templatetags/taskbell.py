@@ -30,6 +30,7 @@ from taskbell.runs.read import RunView, get_run, list_runs
 from taskbell.runs.states import ENDINGS
 from taskbell.store.log import place_of_head
 from taskbell.store.outbox import key_of
+from taskbell.store.people import account_name
 
 # The elements speak by the same words, so that a page says the same with and without JavaScript.
 WORDS: Final = Path(__file__).parents[1] / "js/strings.json"
@@ -47,13 +48,14 @@ def taskbell_script(context: RequestContext) -> SafeString:
         return SafeString()
     nonce = _nonce(context, request)
     return format_html(
-        '<script type="module" src="{}"{} data-taskbell data-events="{}"{} data-person="{}" data-cursor="{}"'
-        ' data-ping="{}" data-csrf="{}"{}></script>',
+        '<script type="module" src="{}"{} data-taskbell data-events="{}"{} data-person="{}" data-account="{}"'
+        ' data-cursor="{}" data-ping="{}" data-csrf="{}"{}></script>',
         static("taskbell/taskbell.js"),
         format_html(' nonce="{}"', nonce) if nonce else "",
         reverse("taskbell-events:own"),
         format_html(' data-runs="{}"', _api()) if _api() else "",
         person_key(request),
+        account_name(key_of(request.user)),  # type: ignore[arg-type]
         page_cursor(request),
         current().PING,
         # Made anew from the same secret each time, as for every form, so that compression does not betray it.
