@@ -4,11 +4,13 @@ The gateway is a process of its own. Kill it, and go on typing: it is started ag
 """
 
 import os
+import select
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from threading import Condition, Thread, main_thread
+from threading import Condition, Thread
 from typing import Final
 
 import django
@@ -18,6 +20,7 @@ from line_gateway import CannotStart, Gateway, field, read
 CHANNEL: Final = "public:lines"
 TYPE: Final = "line"
 INTERRUPTED: Final = 130
+AT_ONCE: Final = 64 * 1024
 
 
 class Echo:
@@ -30,6 +33,11 @@ class Echo:
         self._published = 0
         self._returned = 0
         self._listening = False
+        # What has to end waiting for standard input is written here: trouble, and by Python itself each signal. One
+        # that came just before the wait would not interrupt it.
+        self._woken, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        signal.set_wakeup_fd(self._wake)
 
     def run(self) -> int:
         """Return the exit status once every line came back."""
@@ -39,25 +47,37 @@ class Echo:
             self._wait_until_listening()
             if sys.stdin.isatty():
                 hint("Type a line and press Enter; Ctrl-D ends. Kill the gateway with kill -9 and go on typing.")
-            for line in sys.stdin.buffer:
+            for line in self._typed():
                 self._publish(line)
             self._wait_until_all_returned()
         except KeyboardInterrupt:
-            return self._why_interrupted()
+            return INTERRUPTED
         finally:
             # From here on nothing may keep us from stopping what we started.
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
             self.gateway.stop()
             reader.join()
-        return 0
+        return self._status()
+
+    def _typed(self) -> Iterator[bytes]:
+        """Yield the lines of standard input until it ends, or there is trouble."""
+        rest = b""
+        while data := self._read_more():
+            *lines, rest = (rest + data).split(b"\n")
+            yield from lines
+        yield from filter(None, [rest])
+
+    def _read_more(self) -> bytes:
+        select.select([sys.stdin, self._woken], [], [])
+        return b"" if self.trouble else os.read(sys.stdin.fileno(), AT_ONCE)
 
     def _publish(self, line: bytes) -> None:
         from taskbell import publish
         from taskbell.exceptions import InvalidEvent
 
         # What is no UTF-8 shows as �, as it would in a browser.
-        text = line.decode(errors="replace").removesuffix("\n")
+        text = line.decode(errors="replace")
         try:
             publish(CHANNEL, TYPE, {"line": text})
         except InvalidEvent as error:
@@ -70,9 +90,11 @@ class Echo:
             for frame in read(self.gateway, CHANNEL):
                 self._take(frame)
         except (CannotStart, OSError, LookupError) as error:
-            self.trouble = error
-            # Standard input may be silent for ever: only a signal ends waiting for it.
-            signal.pthread_kill(main_thread().ident or 0, signal.SIGTERM)
+            with self._changed:
+                self.trouble = error
+                self._changed.notify()
+            # Standard input may be silent for ever.
+            os.write(self._wake, b"!")
 
     def _take(self, frame: bytes) -> None:
         kind = field(frame, "event")
@@ -88,15 +110,15 @@ class Echo:
 
     def _wait_until_listening(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._listening)
+            self._changed.wait_for(lambda: self._listening or self.trouble)
 
     def _wait_until_all_returned(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._returned == self._published)
+            self._changed.wait_for(lambda: self._returned == self._published or self.trouble)
 
-    def _why_interrupted(self) -> int:
+    def _status(self) -> int:
         if self.trouble is None:
-            return INTERRUPTED
+            return 0
         if isinstance(self.trouble, BrokenPipeError):
             # `make try | head` has seen enough, and what Python flushes at its end must not complain again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

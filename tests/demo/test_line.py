@@ -174,14 +174,15 @@ def test_a_signal_ends_everything(start: Callable[..., Line], number: signal.Sig
 
 
 @pytest.mark.proof
-def test_a_reader_that_has_seen_enough_ends_everything(start: Callable[..., Line]) -> None:
+@pytest.mark.parametrize("more", [1, 500], ids=["waiting-for-input", "publishing"])
+def test_a_reader_that_has_seen_enough_ends_everything(start: Callable[..., Line], more: int) -> None:
     read, write = os.pipe()
     line = start(stdout=write)
     os.close(write)
     line.type(b"a\n")
     assert os.read(read, 4) == b"id: "
     os.close(read)
-    line.type(b"b\n")
+    line.type(b"b\n" * more)
     assert line.process.wait(20) == 0
     assert "Traceback" not in line.hints()
     assert "Error" not in line.hints()
