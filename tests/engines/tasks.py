@@ -122,6 +122,12 @@ def never(self: Any) -> None:
         raise self.retry(countdown=0.1, exc=error) from error
 
 
+@shared_task(bind=True, max_retries=1)
+def excuse_itself(self: Any, reason: str) -> None:
+    """Retries for a reason that its owner may read."""
+    raise self.retry(countdown=0.1, exc=taskbell.PublicError(reason))
+
+
 @shared_task
 def sleep(seconds: float) -> None:
     time.sleep(seconds)

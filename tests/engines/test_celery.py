@@ -61,6 +61,14 @@ def test_retries_that_are_used_up_fail(shared: Stage) -> None:
     task = shared.ada.delay(tasks.never)
     assert shared.ada.states(task) == ["running", "retrying", "running", "failed"]
     assert shared.ada.ending(task)["attempt"] == 2
+    assert [event["error"] for event in shared.ada.events(task) if event["state"] != "failed"] == [None] * 4
+
+
+def test_a_retry_for_a_public_reason_shows_it_until_the_next_attempt(shared: Stage) -> None:
+    task = shared.ada.delay(tasks.excuse_itself, "Nobody opened the door.")
+    assert shared.ada.states(task) == ["running", "retrying", "running", "failed"]
+    said = {"message": "Nobody opened the door.", "reference": None}
+    assert [event["error"] for event in shared.ada.events(task)] == [None, None, said, None, said]
 
 
 def test_revoked_before_it_starts_is_cancelled(shared: Stage) -> None:

@@ -9,6 +9,7 @@ from celery.states import IGNORED, REJECTED
 from taskbell.engines.celery import main_process
 from taskbell.engines.celery.messages import attempt_of, identity_of, seconds_of
 from taskbell.engines.celery.publishing import eager_identity
+from taskbell.exceptions import PublicError
 from taskbell.runs.failure import told
 from taskbell.runs.here import Here, current_run, enter, leave, new_execution
 from taskbell.runs.send import in_child
@@ -55,7 +56,9 @@ def retry(request: Any, reason: Any = None, einfo: Any = None, **kwargs: Any) ->
     """Tell when it will be tried again; the main process hears of a task whose child died or was called off."""
     here = _here(request.id)
     if here is not None:
-        here.tell(here.fact("retrying", next_attempt_at=seconds_of(getattr(reason, "when", None))))
+        here.tell(
+            here.fact("retrying", next_attempt_at=seconds_of(getattr(reason, "when", None)), **_why(here, reason))
+        )
     elif einfo is not None:
         main_process.retried(request, reason)
     else:
@@ -73,6 +76,12 @@ def postrun(task_id: str, state: str | None = None, retval: Any = None, **kwargs
         else:
             _tell_broken_off(here, sys.exception())
     leave()
+
+
+def _why(here: Here, reason: Any) -> dict[str, Any]:
+    """Return what was said for the owner. A reference for each attempt would be noise: the last failure has one."""
+    cause = getattr(reason, "exc", None)
+    return told(cause, here.identity) if isinstance(cause, PublicError) and here.identity.is_told else {}
 
 
 def _tell_ignored(here: Here) -> None:
