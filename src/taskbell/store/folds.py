@@ -39,7 +39,10 @@ class Numbered:
 
 
 class Fold(ABC):
-    """What facts of one kind become. Must be harmless to repeat: a row whose fold raises is tried again alone."""
+    """What facts of one kind become, or of several that are told apart by `kind` and must keep their order.
+
+    Must be harmless to repeat: a row whose fold raises is tried again alone.
+    """
 
     @abstractmethod
     def fold(self, rows: Sequence[Outbox], using: str) -> list[Entry]:
@@ -53,7 +56,7 @@ _folds: Final[dict[str, Fold]] = {}
 
 
 def register(kind: str, fold: Fold) -> None:
-    """Let `fold` handle the outbox rows of `kind`; the last registration counts."""
+    """Let `fold` handle the outbox rows of `kind`; the last registration counts. One fold may handle several kinds."""
     _folds[kind] = fold
 
 

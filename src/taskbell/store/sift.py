@@ -123,16 +123,19 @@ def _address(entries: Sequence[Entry], using: str, sifted: Sifted) -> None:
 
 
 def _fold_facts(rows: list[Outbox], using: str, sifted: Sifted) -> list[Entry]:
-    by_kind: dict[str, list[Outbox]] = defaultdict(list)
-    for row in rows:
-        by_kind[row.kind].append(row)
-    entries: list[Entry] = []
-    for kind, facts in by_kind.items():
-        fold = fold_for(kind)
+    by_fold: dict[Fold, list[Outbox]] = defaultdict(list)
+    # What was for a deleted account is gone by now: the rest is for whoever has its key since.
+    for row in sorted(rows, key=lambda row: row.kind != FORGET):
+        fold = fold_for(row.kind)
         if fold is None:
-            faults.error("Outbox rows of the unknown kind %r are set aside; is an app missing in INSTALLED_APPS?", kind)
-            sifted.failed += [row.id for row in facts]
-            continue
+            faults.error(
+                "Outbox rows of the unknown kind %r are set aside; is an app missing in INSTALLED_APPS?", row.kind
+            )
+            sifted.failed.append(row.id)
+        else:
+            by_fold[fold].append(row)
+    entries: list[Entry] = []
+    for fold, facts in by_fold.items():
         made = _fold(fold, facts, using, sifted)
         sifted._folded.append(Folded(fold, [row.id for row in facts], made))
         entries += made
