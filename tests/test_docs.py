@@ -25,7 +25,7 @@ from django.test import RequestFactory, override_settings
 import taskbell
 from docs.generate import renewed
 from taskbell import conf, exceptions
-from taskbell.api import DEFAULT_LIMIT
+from taskbell.api.runs import DEFAULT_LIMIT
 from taskbell.checks import TAG
 from taskbell.gateway import request
 from taskbell.gateway.files import BESIDE_STREAMS
@@ -145,7 +145,7 @@ def _paths(cells: list[str]) -> Iterator[str]:
 
 def test_the_path_through_the_code_exists() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    named = re.findall(r"`((?:ground|store|runs|engines|wakeups|gateway)/\w+\.py)`", text)
+    named = re.findall(r"`((?:ground|store|runs|inbox|engines|wakeups|gateway)/\w+\.py)`", text)
     assert all((SOURCE / path).is_file() for path in named)
 
 
@@ -208,7 +208,8 @@ def test_runs_as_json_are_documented() -> None:
 def test_the_api_is_documented() -> None:
     page = REFERENCE / "http-api.md"
     statuses = {int(first) for first, *_ in rows(page) if first.isdecimal()}
-    sent = map(int, re.findall(r"status=(\d{3})", (SOURCE / "api.py").read_text()))
+    source = "".join(file.read_text() for file in SOURCE.glob("api/*.py"))
+    sent = map(int, re.findall(r"(?:status=|error\()(\d{3})", source))
     assert statuses == {200, 403, 405, *sent}  # Django itself says 403 and 405
     assert f"1 to {MOST_RUNS}, else {DEFAULT_LIMIT}" in prose(page)
 

@@ -12,10 +12,12 @@ from tests.servers.project import ROOT, environment
 #: What people may import from `taskbell`. Adding is easy, taking away never again is.
 OFFERED = [
     "PublicError",
+    "anotify",
     "apublish",
     "batch",
     "for_user",
     "get_run",
+    "notify",
     "progress",
     "publish",
     "publish_many",
@@ -44,11 +46,13 @@ def test_what_is_offered() -> None:
 
 def test_what_is_offered_is_what_its_home_defines() -> None:
     from taskbell import exceptions
+    from taskbell.inbox import notify
     from taskbell.runs import here, owner, read, scope
     from taskbell.store import outbox
 
     homes = {
         exceptions: ["PublicError"],
+        notify: ["anotify", "notify"],
         here: ["progress", "publish_result", "track"],
         owner: ["for_user"],
         read: ["get_run"],

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from taskbell.exceptions import PublicError
+    from taskbell.inbox.notify import anotify, notify
     from taskbell.runs.here import progress, publish_result, track
     from taskbell.runs.owner import for_user
     from taskbell.runs.read import get_run
@@ -13,10 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PublicError",
+    "anotify",
     "apublish",
     "batch",
     "for_user",
     "get_run",
+    "notify",
     "progress",
     "publish",
     "publish_many",
@@ -27,6 +30,7 @@ __all__ = [
 # Importing taskbell must load no model, no queue and no server: settings files and task modules import it.
 _HOMES: Final = {
     "taskbell.exceptions": ("PublicError",),
+    "taskbell.inbox.notify": ("anotify", "notify"),
     "taskbell.runs.here": ("progress", "publish_result", "track"),
     "taskbell.runs.owner": ("for_user",),
     "taskbell.runs.read": ("get_run",),

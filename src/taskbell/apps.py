@@ -18,6 +18,9 @@ class TaskbellConfig(AppConfig):
 
 
 def _register_folds() -> None:
+    from taskbell.inbox.fold import InboxFold
+    from taskbell.inbox.notify import NOTIFY
+    from taskbell.inbox.rows import SEEN
     from taskbell.runs.facts import RUN
     from taskbell.runs.fold import RunFold
     from taskbell.store import folds
@@ -25,6 +28,9 @@ def _register_folds() -> None:
 
     folds.register(RUN, RunFold())
     folds.register(FORGET, ForgetFold())
+    inbox = InboxFold()
+    folds.register(NOTIFY, inbox)
+    folds.register(SEEN, inbox)
 
 
 def _register_loops() -> None:

@@ -39,6 +39,11 @@ class Settings:
     POLL: int = _setting(1, "Look at the outbox and the log at least this often, with every wakeup dead.")
     EVENT_AGE: int = _setting(86_400, "How long an event can be replayed, counted from its number.")
     RUN_AGE: int = _setting(2_592_000, "How long an ended run is kept.")
+    NOTIFICATION_AGE: int = _setting(7_776_000, "How long a notification stays in its person's inbox.")
+    PUSH_AFTER: int = _setting(10, "A notification that nobody has seen after this is due as Web Push.")
+    LANGUAGE: Callable[..., str | None] | str | None = _setting(
+        None, "`(user) → language code | None`, or its path: in which language a lazy title is for them."
+    )
     OUTBOX_LIMIT: int = _setting(
         1_000_000, "Rows waiting before `status` and `doctor` complain; `publish` never refuses."
     )

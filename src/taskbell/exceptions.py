@@ -3,8 +3,9 @@ TaskbellError
 ├── InvalidEvent (ValueError)        a value that can never be delivered; raised before any SQL
 │   ├── InvalidChannel
 │   ├── InvalidType
-│   └── InvalidPayload
-│       └── PayloadTooLarge
+│   ├── InvalidPayload
+│   │   └── PayloadTooLarge
+│   └── InvalidNotification
 ├── PublicError                      raise it in a task: its text is shown to the owner
 ├── InvalidCursor (ValueError)       text that is no cursor of ours
 └── WakeupUnavailable                a wakeup that cannot ring or listen right now
@@ -36,6 +37,10 @@ class InvalidPayload(InvalidEvent):
 
 class PayloadTooLarge(InvalidPayload):
     """The payload is over 64 KiB as JSON; publish an id and let the page fetch the rest."""
+
+
+class InvalidNotification(InvalidEvent):
+    """This notification cannot be left in anybody's inbox."""
 
 
 class PublicError(TaskbellError):

@@ -19,6 +19,7 @@ TOKEN_LENGTH: Final = 16
 MESSAGE_LENGTH: Final = 200
 TITLE_LENGTH: Final = 200
 SHA256_LENGTH: Final = 64
+VIA_LENGTH: Final = 300
 
 
 class Outbox(models.Model):
@@ -172,7 +173,7 @@ class Worker(models.Model):
 
 
 class Notification(models.Model):
-    """A message of a person's lasting list; written by the tick alone, `seq` being its newest log number."""
+    """A message of a person's lasting list, in which `seq`, its log number, is its place; written by the tick alone."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     seq = models.BigIntegerField(default=0)
@@ -185,6 +186,8 @@ class Notification(models.Model):
     # A second notification with the same key changes nothing: a task that is tried again has told already.
     key = models.CharField(max_length=KEY_LENGTH, null=True)
     run = models.UUIDField(null=True)
+    # Ways on which its person is to hear of it, with spaces between.
+    via = models.CharField(max_length=VIA_LENGTH, default="")
     created_at = models.DateTimeField()
     seen_at = models.DateTimeField(null=True)
     read_at = models.DateTimeField(null=True)
@@ -194,7 +197,7 @@ class Notification(models.Model):
     class Meta:
         db_table = "taskbell_notification"
         indexes = [
-            models.Index(fields=["recipient", "-created_at"], name="taskbell_notification_list"),
+            models.Index(fields=["recipient", "-seq"], name="taskbell_notification_list"),
             models.Index(fields=["recipient", "read_at"], name="taskbell_notification_unread"),
             models.Index(fields=["push_at"], name="taskbell_notification_push"),
             models.Index(fields=["created_at"], name="taskbell_notification_age"),

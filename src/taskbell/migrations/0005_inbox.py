@@ -39,6 +39,7 @@ class Migration(migrations.Migration):
                 ("kind", models.CharField(default="", max_length=64)),
                 ("key", models.CharField(max_length=128, null=True)),
                 ("run", models.UUIDField(null=True)),
+                ("via", models.CharField(default="", max_length=300)),
                 ("created_at", models.DateTimeField()),
                 ("seen_at", models.DateTimeField(null=True)),
                 ("read_at", models.DateTimeField(null=True)),
@@ -47,7 +48,7 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "taskbell_notification",
                 "indexes": [
-                    models.Index(fields=["recipient", "-created_at"], name="taskbell_notification_list"),
+                    models.Index(fields=["recipient", "-seq"], name="taskbell_notification_list"),
                     models.Index(fields=["recipient", "read_at"], name="taskbell_notification_unread"),
                     models.Index(fields=["push_at"], name="taskbell_notification_push"),
                     models.Index(fields=["created_at"], name="taskbell_notification_age"),

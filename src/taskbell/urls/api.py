@@ -2,12 +2,15 @@
 
 from django.urls import path
 
-from taskbell import api
+from taskbell.api import notifications, runs
 
 app_name = "taskbell"
 
 urlpatterns = [
-    path("runs/", api.runs, name="runs"),
-    path("runs/<str:id>/", api.run, name="run"),
-    path("runs/<str:id>/cancel/", api.cancel, name="cancel"),
+    path("runs/", runs.runs, name="runs"),
+    path("runs/<str:id>/", runs.run, name="run"),
+    path("runs/<str:id>/cancel/", runs.cancel, name="cancel"),
+    path("notifications/", notifications.notifications, name="notifications"),
+    path("notifications/seen/", notifications.seen, name="seen"),
+    path("notifications/read/", notifications.read, name="read"),
 ]

@@ -1,4 +1,4 @@
-"""The JSON API of runs, by Django's test client."""
+"""Runs as JSON, by Django's test client."""
 
 import json
 import uuid
