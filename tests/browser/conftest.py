@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium.webdriver import Chrome
@@ -11,8 +12,16 @@ from tests.servers.project import Project
 
 
 @pytest.fixture
-def site(project: Callable[[str], Project], browser: Chrome, tmp_path: Path) -> Iterator[Site]:
-    site = Site(project("sqlite"), browser, tmp_path)
+def keys() -> dict[str, Any]:
+    """What a module's site sets of `TASKBELL`."""
+    return {}
+
+
+@pytest.fixture
+def site(project: Callable[[str], Project], browser: Chrome, tmp_path: Path, keys: dict[str, Any]) -> Iterator[Site]:
+    one = project("sqlite")
+    one.configure(**keys)
+    site = Site(one, browser, tmp_path)
     site.sign_in()
     yield site
     assert site.problems() == []

@@ -49,17 +49,21 @@ BLANK: Final[dict[str, Any]] = {
 class Site:
     """A project in its gateway, and one person's browser."""
 
+    host = "127.0.0.1"
+
     def __init__(self, project: Project, browser: Chrome, folder: Path) -> None:
         self.project = project
         self.browser = browser
         self.folder = folder
         project.env["DJANGO_SETTINGS_MODULE"] = "tests.browser.settings"
         self.gateway: Gateway = project.uvicorn("--http", "taskbell.gateway.server:StreamProtocol")
+        # As the browser sees it: what stands before the gateway has another port.
+        self.port = self.gateway.port
         self.ann = project.person("ann")
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self.gateway.port}"
+        return f"http://{self.host}:{self.port}"
 
     def sign_in(self, name: str = "ann") -> None:
         name, value = self.project.sign_in(self.project.person(name)).split("=", 1)

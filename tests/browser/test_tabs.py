@@ -2,81 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 import pytest
 from selenium.common.exceptions import WebDriverException
 
 from tests.browser.site import Site
+from tests.browser.tabs import Tabs
 
 pytestmark = pytest.mark.browser
 
 TABS = 7
-# Handlers keep what they heard on their page.
-LISTEN = "window.heard = []; taskbell.on('message', (data) => heard.push(data.n))"
-
-
-class Tabs:
-    """The tabs of a browser, each on the same page; what was published is counted."""
-
-    def __init__(self, site: Site, count: int) -> None:
-        self.site = site
-        self.published: list[int] = []
-        self.handles: list[str] = []
-        for _ in range(count):
-            self.open()
-
-    @property
-    def browser(self) -> Any:
-        return self.site.browser
-
-    def open(self) -> str:
-        if self.handles:
-            self.browser.switch_to.new_window("tab")
-        self.site.open()
-        self.handles.append(self.browser.current_window_handle)
-        self.site.until_live()
-        self.site.run(LISTEN)
-        return self.handles[-1]
-
-    def visit(self) -> Iterator[str]:
-        for handle in self.handles:
-            self.browser.switch_to.window(handle)
-            yield handle
-
-    def publish(self) -> None:
-        self.published.append(len(self.published) + 1)
-        self.site.publish("message", {"n": self.published[-1]})
-
-    def until_all_heard(self) -> None:
-        for _ in self.visit():
-            self.site.until(lambda: len(self.site.run("return heard")) >= len(self.published), "not all was heard")
-            assert self.site.run("return heard") == self.published
-
-    @property
-    def reader(self) -> str:
-        """Return the tab that holds the lock."""
-        holder = self.site.run("return navigator.locks.query().then(({held}) => held.map(({clientId}) => clientId))")
-        assert len(holder) == 1
-        for handle in self.visit():
-            mine = self.site.run(
-                """return navigator.locks.request('who am I', (lock) => navigator.locks.query())
-                   .then(({held}) => held.find(({name}) => name === 'who am I').clientId)"""
-            )
-            if mine == holder[0]:
-                return handle
-        raise AssertionError("no tab holds the lock")
 
 
 @pytest.fixture
 def tabs(site: Site) -> Iterator[Tabs]:
     tabs = Tabs(site, TABS)
     yield tabs
-    for handle in tabs.handles[1:]:
-        with suppress(WebDriverException):
-            site.browser.switch_to.window(handle)
-            site.browser.close()
-    site.browser.switch_to.window(tabs.handles[0])
+    tabs.close()
 
 
 def test_seven_tabs_are_live_and_the_site_still_answers(tabs: Tabs) -> None:

@@ -9,8 +9,10 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
 from tests.servers.process import Unavailable
 
-# Without the last five, Chromium asks its maker's servers for this and that at every start.
+# The first rule gives a name to this machine that Chromium does not trust as it does 127.0.0.1. Without the last five,
+# it asks its maker's servers for this and that at every start.
 ARGUMENTS = [
+    "--host-resolver-rules=MAP *.test 127.0.0.1",
     "--headless",
     "--disable-gpu",
     "--no-first-run",
