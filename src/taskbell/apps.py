@@ -35,6 +35,7 @@ def _register_folds() -> None:
 
 def _register_loops() -> None:
     from taskbell.engines.base import cancel, probe
+    from taskbell.inbox.prune import prune_notifications
     from taskbell.runs.cancel import STEP_SECONDS as CANCEL_SECONDS
     from taskbell.runs.cancel import Cancels
     from taskbell.runs.prune import prune_runs
@@ -49,6 +50,7 @@ def _register_loops() -> None:
     clock = PatientClock()
     register(Loop(name="prune", seconds=PRUNE_SECONDS, step=partial(prune, clock=clock)))
     register(Loop(name="prune-runs", seconds=PRUNE_SECONDS, step=partial(prune_runs, clock=clock)))
+    register(Loop(name="prune-inboxes", seconds=PRUNE_SECONDS, step=partial(prune_notifications, clock=clock)))
     register(Loop(name="cancel", seconds=CANCEL_SECONDS, step=Cancels(cancel).step))
     register(Loop(name="reaper", seconds=STEP_SECONDS, step=Reaper(probe, wall=clock).step))
 

@@ -3,8 +3,10 @@ from typing import Any
 from django.core.management.base import OutputWrapper
 from django.db import router
 
+from taskbell.inbox.prune import prune_notifications
 from taskbell.management.verbs.base import Verb
 from taskbell.models import Log
+from taskbell.runs.prune import prune_runs
 from taskbell.store.prune import prune
 
 
@@ -12,8 +14,12 @@ class Prune(Verb):
     help = "Delete what retention no longer covers; a running gateway does so by itself."
 
     def run(self, out: OutputWrapper, **options: Any) -> int:
-        pruned = prune(router.db_for_write(Log))
-        out.write(f"Deleted {pruned.log:,} events and {pruned.failed:,} failed rows, blanked {pruned.blanked:,}.")
+        alias = router.db_for_write(Log)
+        pruned, runs, notifications = prune(alias), prune_runs(alias), prune_notifications(alias)
+        out.write(
+            f"Deleted {pruned.log:,} events, {runs:,} runs, {notifications:,} notifications and {pruned.failed:,} "
+            f"failed rows, blanked {pruned.blanked:,} events."
+        )
         return 0
 
 

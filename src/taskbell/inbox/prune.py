@@ -1,0 +1,27 @@
+"""Prune of inboxes: notifications older than NOTIFICATION_AGE, whether anybody has read them or not."""
+
+from typing import Final
+
+from taskbell.conf import current
+from taskbell.models import Notification
+from taskbell.store.clock import AHEAD_SECONDS, PatientClock, moment
+
+# As in store/prune.py: no batch holds SQLite's write lock for long.
+BATCH_ROWS: Final = 1_000
+
+
+def prune_notifications(alias: str, clock: PatientClock | None = None) -> int:
+    """Delete what retention no longer covers, and return how many; safe to run anywhere, at any time.
+
+    A `clock` that is kept from one call to the next notices when the time is set, and lets nothing go too early.
+    """
+    clock = clock or PatientClock()
+    now = clock.look(alias)
+    rows = Notification.objects.using(alias)
+    # What was put there while the clock was ahead counts from now on.
+    rows.filter(created_at__gt=moment(now + AHEAD_SECONDS)).update(created_at=moment(now))
+    old = rows.filter(created_at__lt=clock.ago(current().NOTIFICATION_AGE))
+    deleted = 0
+    while batch := list(old.values_list("pk", flat=True)[:BATCH_ROWS]):
+        deleted += rows.filter(pk__in=batch).delete()[0]
+    return deleted
