@@ -18,13 +18,13 @@ SOURCE = Path(taskbell.__file__).parent
 # The lowest first. Parts in one set stand beside each other and do not import each other.
 LAYERS: Final[list[set[str]]] = [
     {"exceptions", "conf", "counts", "faults"},
-    {"ground"},
+    {"ground", "signals"},
     {"models"},
     {"wakeups"},
     {"store"},
     {"runs"},
     {"gateway", "engines", "inbox"},
-    {"checks"},
+    {"checks", "announcer"},
     {"views", "api", "middleware", "templatetags", "testing", "metrics", "admin", "receivers"},
     {"urls", "management"},
     {"apps"},

@@ -1,14 +1,18 @@
 """What projects test with: captured events, and a gateway's work done by hand."""
 
+from typing import Any
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.test import TestCase
+from django.utils.translation import gettext_lazy
 
-from taskbell import get_run, publish, publish_many
-from taskbell.models import Log
+from taskbell import get_run, notify, publish, publish_many
+from taskbell.models import Log, Notification
+from taskbell.signals import notified
 from taskbell.store.head import create_head
-from taskbell.testing import Published, capture, deliver
+from taskbell.testing import Notified, Published, capture, deliver
 from tests.runs.telling import Life, tell
 
 User = get_user_model()
@@ -40,6 +44,37 @@ class InATestCase(TestCase):
                 transaction.set_rollback(True)
             publish(self.ada, "message", 2)
         assert published.to(self.ada) == [("message", 2)]
+
+    def test_notifications_are_captured_apart(self) -> None:
+        notify(self.ada, "before")
+        with capture() as captured:
+            notify([self.ada, self.bob], "Ready", url="/reports/7/", level="success", key="k", via=["page"])
+            notify(self.ada, gettext_lazy("Yes"))
+            with transaction.atomic():
+                notify(self.ada, "Never")
+                transaction.set_rollback(True)
+            publish(self.ada, "message", 1)
+            assert len(captured.notifications()) == 3
+        deliver()
+        notify(self.ada, "after")
+        first = Notified(str(self.ada.pk), "Ready", url="/reports/7/", level="success", key="k", via=["page"])
+        assert captured.notifications(self.ada)[0] == first
+        assert [one.title for one in captured.notifications(self.ada)] == ["Ready", "Yes"]
+        assert [one.title for one in captured.notifications(self.bob)] == ["Ready"]
+        assert captured.notifications(self.ada)[1].via == ["page", "push"]
+        assert len(captured) == 1
+
+    def test_delivering_lets_receivers_hear(self) -> None:
+        heard = []
+
+        def hear(notification: Notification, **values: Any) -> None:
+            heard.append(notification.title)
+
+        notified.connect(hear)
+        self.addCleanup(notified.disconnect, hear)
+        notify(self.ada, "Ready")
+        deliver()
+        assert heard == ["Ready"]
 
     def test_captures_may_be_nested(self) -> None:
         with capture() as outer:

@@ -34,6 +34,8 @@ def _register_folds() -> None:
 
 
 def _register_loops() -> None:
+    from taskbell.announcer import STEP_SECONDS as SIGNALS_SECONDS
+    from taskbell.announcer import Announcer
     from taskbell.engines.base import cancel, probe
     from taskbell.inbox.prune import prune_notifications
     from taskbell.runs.cancel import STEP_SECONDS as CANCEL_SECONDS
@@ -52,6 +54,7 @@ def _register_loops() -> None:
     register(Loop(name="prune-runs", seconds=PRUNE_SECONDS, step=partial(prune_runs, clock=clock)))
     register(Loop(name="prune-inboxes", seconds=PRUNE_SECONDS, step=partial(prune_notifications, clock=clock)))
     register(Loop(name="cancel", seconds=CANCEL_SECONDS, step=Cancels(cancel).step))
+    register(Loop(name="signals", seconds=SIGNALS_SECONDS, step=Announcer().step))
     register(Loop(name="reaper", seconds=STEP_SECONDS, step=Reaper(probe, wall=clock).step))
 
 

@@ -67,6 +67,8 @@ METRICS: Final = (
     Metric("events_dropped_total", "counter", "Events for accounts that nobody could see within a minute."),
     Metric("notifications_total", "counter", "Notifications that this gateway has put into inboxes."),
     Metric("notifications_doubled_total", "counter", "Notifications that were there already, by their key."),
+    Metric("signals_total", "counter", "Signals that this gateway has sent to receivers.", "signal"),
+    Metric("receiver_failures_total", "counter", "Receivers of those that raised."),
     Metric("wakeup_deaf", "gauge", "1 while rings are not heard, and events take up to POLL seconds.", "kind"),
     Metric("rings_heard_total", "counter", "Rings that woke this gateway."),
     Metric("rings_sent_total", "counter", "Rings by this process."),

@@ -208,6 +208,22 @@ class Notification(models.Model):
         return self.title
 
 
+class Place(models.Model):
+    """How far one of our readers has come in the log, and which process reads for it; moved by that process."""
+
+    name = models.CharField(max_length=32, primary_key=True)
+    holder = models.UUIDField()
+    log_id = models.CharField(max_length=TOKEN_LENGTH)
+    seq = models.BigIntegerField()
+    nonce = models.CharField(max_length=TOKEN_LENGTH)
+
+    class Meta:
+        db_table = "taskbell_place"
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.log_id} {self.seq}"
+
+
 class PushSubscription(models.Model):
     """Where a browser of a person takes Web Push; written by its view, and by the pusher that finds it gone."""
 

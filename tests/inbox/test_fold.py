@@ -30,6 +30,24 @@ pytestmark = [pytest.mark.contract, pytest.mark.django_db]
 
 User = get_user_model()
 
+ID = str(uuid.UUID(int=1))
+SAID = {
+    "id": ID, "title": "t", "body": "", "url": "", "level": "info", "kind": "", "key": None, "run": None, "via": [],
+    "at": 1.0,
+}  # fmt: skip
+# By somebody who writes into the outbox what they like.
+UNREADABLE = [
+    "", "x", "{}", "[]", "5", "null", '"\\u0000"', '{"ids": 5, "all": false, "read": false}',
+    '{"ids": [5], "all": false, "read": false}',
+    *(
+        json.dumps(SAID | {name: value})
+        for name, value in [
+            ("id", 5), ("id", "x"), ("title", 5), ("title", ""), ("title", "a\0"), ("url", "javascript:alert(1)"),
+            ("level", "x"), ("via", "page"), ("run", "x"), ("at", "x"), ("at", 1e300), ("at", None), ("body", None),
+        ]
+    ),
+]  # fmt: skip
+
 
 class TestNotify:
     def test_is_an_event_on_its_persons_channel_and_a_row_with_its_number(self, ada: Any) -> None:
@@ -79,13 +97,12 @@ class TestNotify:
         assert channels[row("Aloud").seq] == Recipient.objects.get().channel
         assert [one.title for one in list_notifications(ada).notifications] == ["Aloud", "Quietly"]
 
-    @pytest.mark.parametrize(
-        "payload", ["", "{}", "[]", "5", '{"id":"x"}', '{"id":"' + str(uuid.UUID(int=1)) + '","title":5}', '"\\u0000"']
-    )
+    @pytest.mark.parametrize("payload", UNREADABLE)
     def test_a_row_that_is_none_is_set_aside_and_stops_nobody(self, ada: Any, payload: str) -> None:
         for kind in ("notify", "seen"):
             Outbox.objects.create(kind=kind, type="notification", user_key=key_of(ada), payload=payload)
         notify(ada, "Ready")
+        assert list_notifications(ada).unread == 1
         assert titles(heard()) == ["Ready"]
         assert Outbox.objects.exclude(failed_at=None).count() == 2
 

@@ -15,7 +15,7 @@ from taskbell.ground.cursor import MAX_SEQ, Cursor
 from taskbell.inbox.box import Box, Counts
 from taskbell.inbox.fold import count_in_table, rows_in_table
 from taskbell.inbox.notify import NOTIFY
-from taskbell.inbox.rows import SEEN, Mark, from_mark, to_listed_json, to_mark, to_notification
+from taskbell.inbox.rows import SEEN, UNREADABLE, Mark, from_mark, to_listed_json, to_mark, to_notification
 from taskbell.models import Notification, Outbox, Recipient
 from taskbell.store.log import place_of_head
 from taskbell.store.outbox import insert, key_of
@@ -131,6 +131,6 @@ class _Look:
 def _read(rows: QuerySet[Outbox]) -> list[Notification | Mark]:
     said: list[Notification | Mark] = []
     for row in rows:
-        with suppress(ValueError, TypeError, KeyError):  # the tick sets it aside and says so
+        with suppress(*UNREADABLE):  # the tick sets it aside and says so
             said.append(to_notification(row) if row.kind == NOTIFY else to_mark(row))
     return said

@@ -15,6 +15,8 @@ from taskbell.store.clock import moment
 SEEN: Final = "seen"
 # A page shows as many; the event that tells of them stays small.
 MOST_IDS: Final = 100
+# What reading an outbox row raises that somebody else wrote.
+UNREADABLE: Final = (ValueError, TypeError, KeyError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +29,17 @@ class Mark:
 
 
 def to_notification(row: Outbox) -> Notification:
-    """Return what an outbox row of `notify` says; raises ValueError, TypeError or KeyError on one that is none."""
+    """Return what an outbox row of `notify` says; raises one of `UNREADABLE` on one that is none."""
     values = json.loads(row.payload)
     return Notification(
-        id=UUID(values["id"]),
+        id=UUID(str(values["id"])),
         title=message.check_title(values["title"]),
         body=message.check_body(values["body"]),
         url=message.check_url(values["url"]),
         level=message.check_level(values["level"]),
         kind=message.check_kind(values["kind"]),
         key=message.check_key(values["key"]),
-        run=UUID(values["run"]) if values["run"] else None,
+        run=UUID(str(values["run"])) if values["run"] else None,
         via=" ".join(message.check_via(values["via"])),
         created_at=moment(values["at"]),
     )
@@ -46,7 +48,7 @@ def to_notification(row: Outbox) -> Notification:
 def to_mark(row: Outbox) -> Mark:
     """Return what an outbox row of `seen` says, as `to_notification`."""
     values = json.loads(row.payload)
-    return Mark(tuple(UUID(id) for id in values["ids"][:MOST_IDS]), bool(values["all"]), bool(values["read"]))
+    return Mark(tuple(UUID(str(id)) for id in values["ids"][:MOST_IDS]), bool(values["all"]), bool(values["read"]))
 
 
 def from_mark(mark: Mark, user_key: str) -> Outbox:

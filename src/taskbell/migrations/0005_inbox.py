@@ -27,6 +27,19 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Place",
+            fields=[
+                ("name", models.CharField(max_length=32, primary_key=True, serialize=False)),
+                ("holder", models.UUIDField()),
+                ("log_id", models.CharField(max_length=16)),
+                ("seq", models.BigIntegerField()),
+                ("nonce", models.CharField(max_length=16)),
+            ],
+            options={
+                "db_table": "taskbell_place",
+            },
+        ),
+        migrations.CreateModel(
             name="Notification",
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),

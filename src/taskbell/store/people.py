@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any, Final
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import router
+from django.db.models import QuerySet
 
 from taskbell.models import Recipient
 
@@ -37,6 +40,14 @@ def channels_of(user_keys: Iterable[str], alias: str) -> dict[str, str]:
     return known
 
 
+def user_of(recipient: UUID, alias: str) -> AbstractBaseUser | None:
+    """Return the account of a recipient if it is there and may sign in."""
+    user_key = Recipient.objects.using(alias).filter(id=recipient).values_list("user_key", flat=True).first()
+    pk = _as_pk(user_key) if user_key is not None else None
+    user = _accounts().filter(pk=pk).first() if pk is not None else None
+    return user if user is not None and user.is_active else None
+
+
 def forget(user_keys: Iterable[str], alias: str) -> None:
     """Drop the recipients of deleted accounts: nobody reads their channels any more."""
     Recipient.objects.using(alias).filter(user_key__in=set(user_keys)).delete()
@@ -52,10 +63,13 @@ def _known(user_keys: set[str], alias: str) -> dict[str, str]:
 def _visible(user_keys: set[str]) -> set[str]:
     if not user_keys:
         return set()
-    accounts = get_user_model()._base_manager.using(router.db_for_write(get_user_model()))
     pks = [pk for key in user_keys if (pk := _as_pk(key)) is not None]
     # A database may give a key back in another form (padded, in other case): that is another key to us.
-    return user_keys & {str(pk) for pk in accounts.filter(pk__in=pks).values_list("pk", flat=True)}
+    return user_keys & {str(pk) for pk in _accounts().filter(pk__in=pks).values_list("pk", flat=True)}
+
+
+def _accounts() -> QuerySet[AbstractBaseUser]:
+    return get_user_model()._base_manager.using(router.db_for_write(get_user_model()))
 
 
 def _as_pk(key: str) -> Any:
