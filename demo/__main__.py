@@ -124,7 +124,7 @@ def build(port: int, state: Path, pipe: tuple[int, int]) -> Demo:
     streams = ["--http", "taskbell.gateway.server:StreamProtocol"]
     quiet = ["--log-level", "warning", "--timeout-graceful-shutdown", "2"]
     child("server", python, "-m", "uvicorn", "demo.asgi:application", *address, *streams, *quiet)
-    pool = ["--pool", "prefork", "--concurrency", "2", "--without-mingle", "--without-gossip"]
+    pool = ["--pool", "prefork", "--concurrency", "3", "--without-mingle", "--without-gossip"]
     child("worker", python, "-m", "celery", "-A", "demo.worker", "worker", *pool, "--loglevel", "WARNING")
     return Demo(port, state, env, os.fdopen(pipe[0], "rb", buffering=0), children)
 

@@ -3,7 +3,6 @@
 import shutil
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,23 +11,25 @@ from typing import IO, Final
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.urls import reverse
-from PIL import Image, ImageChops, ImageEnhance, ImageFilter, ImageOps
+from django.utils.translation import gettext as _
+from PIL import Image, ImageOps
 
+from demo.looks import LOOKS
 from taskbell import PublicError
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP")
 MOST_BYTES: Final = 20 * 1024 * 1024
 # Unpacked, 50 million pixels are 150 MB; few cameras make more, and a bomb makes thousands of millions.
 MOST_PIXELS: Final = 50_000_000
+# Two rows of six; of a run with steps the page is told the first twenty.
+MOST_PHOTOS: Final = 12
 # Enough for every look; what comes after works on this.
 WORKING_SIZE: Final = (960, 960)
 SMALL: Final = (240, 240)
 # Pictures of one photo are made in a blink. A demo is for watching.
-LEAST_SECONDS: Final = 0.15
+LEAST_SECONDS: Final = 0.3
 MOST_ALBUMS: Final = 8
 ORIGINALS: Final = "originals"
-
-Look = Callable[[Image.Image], Image.Image]
 
 
 class Unfit(ValueError):
@@ -41,22 +42,34 @@ def check(file: IO[bytes]) -> None:
         with Image.open(file, formats=FORMATS) as image:
             width, height = image.size
     except Image.DecompressionBombError:
-        raise Unfit("This picture would be too large when unpacked.") from None
+        raise Unfit(_("This picture would be too large when unpacked.")) from None
     except Exception:  # noqa: BLE001  Pillow's readers raise all sorts of things at what is no picture
-        raise Unfit("This is not a JPEG, PNG or WebP picture.") from None
+        raise Unfit(_("This is not a JPEG, PNG or WebP picture.")) from None
     if width * height > MOST_PIXELS:
-        raise Unfit(f"This picture has {width} × {height} pixels; {MOST_PIXELS // 1_000_000} million are the most.")
+        sizes = {"width": width, "height": height, "most": MOST_PIXELS // 1_000_000}
+        raise Unfit(_("This picture has %(width)d × %(height)d pixels; %(most)d million are the most.") % sizes)
 
 
-def new_album(user: AbstractBaseUser) -> Path:
-    """Return a new folder for photos of this person; their oldest album makes room."""
-    mine = Path(settings.MEDIA_ROOT, str(user.pk))
-    mine.mkdir(parents=True, exist_ok=True)
-    for old in sorted(mine.iterdir(), key=lambda folder: folder.stat().st_mtime)[: -MOST_ALBUMS + 1]:
+def new_album(user: AbstractBaseUser, name: str) -> Path:
+    """Return a new folder for photos of this person, called after the run; their oldest album makes room."""
+    mine = _albums(user)
+    for old in mine[: -MOST_ALBUMS + 1]:
         shutil.rmtree(old, ignore_errors=True)
-    album = mine / str(uuid.uuid4())
+    album = Path(settings.MEDIA_ROOT, str(user.pk), name)
     (album / ORIGINALS).mkdir(parents=True)
     return album
+
+
+def newest_album(user: AbstractBaseUser) -> str | None:
+    """Return the name of this person's newest album, which is the id of the run that made its pictures."""
+    mine = _albums(user)
+    return mine[-1].name if mine else None
+
+
+def photos_in(album: Path) -> list[str]:
+    """Return the names by which tasks know the photos of an album, in order."""
+    found = sorted((album / ORIGINALS).iterdir())
+    return [str(photo.relative_to(settings.MEDIA_ROOT)) for photo in found]
 
 
 def find(user: AbstractBaseUser, album: uuid.UUID, name: str) -> Path:
@@ -68,7 +81,6 @@ def find(user: AbstractBaseUser, album: uuid.UUID, name: str) -> Path:
 class Picture:
     """A picture yet to be made of a photo."""
 
-    album: Path
     photo: Path
     look: str
 
@@ -76,24 +88,36 @@ class Picture:
         """Make it, large and small, and return where the page finds both and what it is called."""
         started = time.monotonic()
         large = LOOKS[self.look](_open(self.photo))
-        made = {"name": self.look, "url": self._save(large, "large")}
+        made = {"name": _(self.look), "url": self._save(large, "large")}
         made["small"] = self._save(ImageOps.fit(large, SMALL), "small")
         time.sleep(max(0, LEAST_SECONDS - (time.monotonic() - started)))
         return made
 
     def _save(self, image: Image.Image, size: str) -> str:
-        name = f"{self.photo.stem}-{self.look.lower()}-{size}.webp"
-        image.save(self.album / name, quality=82)
-        return reverse("picture", args=[self.album.name, name])
+        album, name = self.photo.parents[1], f"{self.photo.stem}-{self.look.lower()}-{size}.webp"
+        image.save(album / name, quality=82)
+        return reverse("picture", args=[album.name, name])
 
 
-def todo(album: str) -> list[Picture]:
-    """Return the pictures to be made of the photos in an album, which is named by person and album."""
-    folder = Path(settings.MEDIA_ROOT, album)
-    found = sorted((folder / ORIGINALS).glob("photo*"))
-    if not found:
-        raise PublicError("These photos are gone; upload them again.")
-    return [Picture(folder, photo, look) for photo in found for look in LOOKS]
+def todo(photo: str) -> list[Picture]:
+    """Return the pictures to be made of a photo."""
+    path = Path(settings.MEDIA_ROOT, photo)
+    if not path.exists():
+        raise PublicError(_("This photo is gone; upload it again."))
+    return [Picture(path, look) for look in LOOKS]
+
+
+def _albums(user: AbstractBaseUser) -> list[Path]:
+    """Return the albums of this person, oldest first; into the folder of originals nothing is put later."""
+    found = Path(settings.MEDIA_ROOT, str(user.pk)).glob(f"*/{ORIGINALS}")
+    return [originals.parent for originals in sorted(found, key=_made_at)]
+
+
+def _made_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # another request is making room
+        return 0
 
 
 @lru_cache(maxsize=1)
@@ -105,48 +129,11 @@ def _open(path: Path) -> Image.Image:
             image.load()
             upright = ImageOps.exif_transpose(image).convert("RGBA")
     except Exception as error:
-        raise PublicError("This picture is damaged or cut short.") from error
+        raise PublicError(_("This picture is damaged or cut short.")) from error
     upright.thumbnail(WORKING_SIZE)
     photo = Image.new("RGB", upright.size, "white")
     photo.paste(upright, mask=upright)
     return photo
-
-
-def _as_it_is(photo: Image.Image) -> Image.Image:
-    return photo
-
-
-def _vivid(photo: Image.Image) -> Image.Image:
-    return ImageEnhance.Color(ImageEnhance.Contrast(photo).enhance(1.1)).enhance(1.45)
-
-
-def _mono(photo: Image.Image) -> Image.Image:
-    return ImageOps.autocontrast(ImageOps.grayscale(photo))
-
-
-def _sepia(photo: Image.Image) -> Image.Image:
-    return ImageOps.colorize(ImageOps.grayscale(photo), "#1e1208", "#fff3dc", mid="#9a7147")
-
-
-def _dream(photo: Image.Image) -> Image.Image:
-    return ImageChops.screen(photo, photo.filter(ImageFilter.GaussianBlur(14)).point(lambda value: value * 0.55))
-
-
-def _ink(photo: Image.Image) -> Image.Image:
-    edges = ImageOps.grayscale(photo).filter(ImageFilter.SMOOTH_MORE).filter(ImageFilter.FIND_EDGES)
-    # The steps of a smooth sky are no lines. What is left is drawn with a broader pen.
-    lines = edges.point(lambda value: 255 - min(255, max(0, value - 8) * 14)).filter(ImageFilter.MinFilter(3))
-    return ImageOps.colorize(lines.filter(ImageFilter.SMOOTH), "#16324f", "#fdfbf5")
-
-
-LOOKS: Final[dict[str, Look]] = {
-    "Plain": _as_it_is,
-    "Vivid": _vivid,
-    "Mono": _mono,
-    "Sepia": _sepia,
-    "Dream": _dream,
-    "Ink": _ink,
-}
 
 
 class PictureName:

@@ -4,6 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from django.utils.translation import gettext_lazy as _
+
 PORT = os.environ.get("PORT") or "8000"
 STATE = Path(os.environ.get("DEMO_STATE") or Path(__file__).parents[1] / ".demo" / PORT)
 
@@ -27,6 +29,8 @@ MIDDLEWARE = [
     "demo.policy.content_security_policy",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "demo.language.choose_language",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "taskbell.middleware.OwnerMiddleware",
@@ -67,6 +71,8 @@ SESSION_COOKIE_NAME = f"sessionid_{PORT}"
 USE_TZ = True
 TIME_ZONE = "Asia/Seoul"
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("ko", "한국어")]
+LOCALE_PATHS = [Path(__file__).with_name("locale")]
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
@@ -94,11 +100,14 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 
 TASKBELL = {
+    # In the language of whoever starts them.
     "TASKS": {
-        "demo.tasks.work": "Task",
-        "demo.tasks.make_pictures": "Photos",
-        "demo.tasks.fail": "Import",
-        "demo.tasks.retry_twice": "Delivery",
+        "demo.tasks.work": _("Task"),
+        "demo.tasks.make_pictures": _("Photo"),
+        "demo.tasks.deliver": _("Delivery"),
+        "demo.tasks.read_table": _("Import"),
+        "demo.tasks.crash": _("Import"),
+        "demo.tasks.write_report": _("Report"),
     },
     # Nobody who tries *Kill the worker* wants to wait for half a minute.
     "LEASE": 5,

@@ -104,9 +104,11 @@ class Person:
     def post(self, path: str, body: Any = None) -> tuple[int, Any]:
         return self._ask(self._request(path, json.dumps(body or {}).encode(), "application/json"))
 
-    def upload(self, data: bytes) -> tuple[int, Any]:
-        head = 'Content-Disposition: form-data; name="image"; filename="a"\r\nContent-Type: image/jpeg'
-        body = b"--edge\r\n" + head.encode() + b"\r\n\r\n" + data + b"\r\n--edge--\r\n"
+    def upload(self, *images: bytes) -> tuple[int, Any]:
+        head = (
+            b'--edge\r\nContent-Disposition: form-data; name="images"; filename="a"\r\nContent-Type: image/jpeg\r\n\r\n'
+        )
+        body = b"".join(head + data + b"\r\n" for data in images) + b"--edge--\r\n"
         return self._ask(self._request("/photos/", body, "multipart/form-data; boundary=edge"))
 
     def start(self, path: str = "/tasks/", **body: Any) -> str:

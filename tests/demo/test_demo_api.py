@@ -1,7 +1,10 @@
 """The demo's own API, in one process: what a request answers, and what its person can read at once."""
 
+import gettext
 import io
 import json
+import re
+import shutil
 import struct
 import uuid
 import zlib
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 from celery import current_app
 from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from PIL import Image
 
@@ -26,7 +30,9 @@ POSTS = (
     "/sign-in/",
     "/tasks/",
     "/tasks/fail/",
+    "/tasks/crash/",
     "/tasks/retry/",
+    "/tasks/report/",
     "/photos/",
     "/photos/samples/",
     "/worker/kill/",
@@ -43,6 +49,8 @@ def site(settings: Any, tmp_path: Path, db: None, monkeypatch: pytest.MonkeyPatc
         "STATIC_URL",
         "TASKBELL",
         "GUEST_HOST",
+        "LANGUAGES",
+        "LOCALE_PATHS",
         "ALLOWED_HOSTS",
         "REST_FRAMEWORK",
     ):
@@ -82,8 +90,8 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-def upload(client: Client, data: bytes) -> Any:
-    return client.post("/photos/", {"image": io.BytesIO(data)})
+def upload(client: Client, *images: bytes) -> Any:
+    return client.post("/photos/", {"images": [io.BytesIO(data) for data in images]})
 
 
 # Who one is
@@ -170,7 +178,15 @@ def test_seconds_that_are_refused(seconds: Any) -> None:
     assert deliver() == 0
 
 
-@pytest.mark.parametrize(("path", "label"), [("/tasks/fail/", "Import"), ("/tasks/retry/", "Delivery")])
+@pytest.mark.parametrize(
+    ("path", "label"),
+    [
+        ("/tasks/fail/", "Import"),
+        ("/tasks/crash/", "Import"),
+        ("/tasks/retry/", "Delivery"),
+        ("/tasks/report/", "Report"),
+    ],
+)
 def test_the_other_tasks(path: str, label: str) -> None:
     client = person()
     answer = client.post(path)
@@ -195,16 +211,60 @@ def test_a_launcher_that_is_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_photo_is_taken_and_waits_for_the_worker(format: str, tmp_path: Path) -> None:
     client, data = person(), picture(format)
     answer = upload(client, data)
-    assert answer.status_code == 201
-    assert client.get(f"/tasks/{answer.json()['task_id']}/").json()["label"] == "Photos"
+    assert (answer.status_code, answer.json()["photos"]) == (201, 1)
+    assert client.get(f"/tasks/{answer.json()['task_id']}/").json()["label"] == "1 photo"
     (kept,) = tmp_path.glob("photos/*/*/originals/*")
     assert kept.read_bytes() == data
+    assert kept.parents[1].name == answer.json()["task_id"], "the album is not called after its run"
+
+
+def test_several_photos_are_steps_of_one_run_in_their_order(tmp_path: Path) -> None:
+    client, guest = person(), person("guest")
+    data = [picture(size=(64, 48 + number)) for number in range(photos.MOST_PHOTOS)]
+    answer = upload(client, *data)
+    assert answer.json()["photos"] == len(data)
+    kept = sorted(tmp_path.glob("photos/*/*/originals/*"))
+    assert [path.read_bytes() for path in kept] == data
+    deliver()
+    run = client.get(f"/tasks/{answer.json()['task_id']}/").json()
+    assert (run["label"], run["steps"]["total"], run["steps"]["queued"]) == ("12 photos", 12, 12)
+    assert {step["label"] for step in run["steps"]["list"]} == {"Photo"}
+    steps = [step["id"] for step in run["steps"]["list"]]
+    assert shown_steps(client) == steps
+    assert shown_steps(guest) == []
+
+
+def test_the_page_shows_the_newest_album(tmp_path: Path) -> None:
+    client = person()
+    old, new = (upload(client, picture()).json()["task_id"] for _ in range(2))
+    assert f'data-album="{new}"' in client.get("/").content.decode()
+    shutil.rmtree(next(tmp_path.glob(f"photos/*/{new}")))
+    assert f'data-album="{old}"' in client.get("/").content.decode()
+
+
+def shown_steps(client: Client) -> list[str]:
+    tiles = client.get("/").content.decode().partition('id="photos"')[2].partition("</ol>")[0]
+    return re.findall('<taskbell-run run="([^"]+)"', tiles)
+
+
+def test_more_photos_than_fit_are_refused(tmp_path: Path) -> None:
+    answer = upload(person(), *[picture()] * (photos.MOST_PHOTOS + 1))
+    assert (answer.status_code, answer.json()) == (400, {"images": ["12 photos at once are the most."]})
+    assert list(tmp_path.glob("photos/*/*")) == []
+
+
+def test_one_that_is_no_photo_is_named_and_none_is_kept(tmp_path: Path) -> None:
+    client = person()
+    images = [SimpleUploadedFile("good.jpg", picture()), SimpleUploadedFile("notes.txt", b"no picture")]
+    answer = client.post("/photos/", {"images": images})
+    assert answer.json() == {"images": ["notes.txt: This is not a JPEG, PNG or WebP picture."]}
+    assert list(tmp_path.glob("photos/*/*")) == []
 
 
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "empty"),
+        (b"", "not a JPEG, PNG or WebP"),
         (b"no picture", "not a JPEG, PNG or WebP"),
         (picture("GIF"), "not a JPEG, PNG or WebP"),
         (picture()[:20], "not a JPEG, PNG or WebP"),
@@ -217,22 +277,23 @@ def test_a_photo_is_taken_and_waits_for_the_worker(format: str, tmp_path: Path) 
 def test_what_is_no_photo_is_refused_in_words(data: bytes, reason: str, tmp_path: Path) -> None:
     answer = upload(person(), data)
     assert answer.status_code == 400
-    assert reason in " ".join(answer.json()["image"])
+    assert reason in " ".join(answer.json()["images"])
     assert deliver() == 0
     assert list(tmp_path.glob("photos/*/*")) == []
 
 
-@pytest.mark.parametrize("body", [{}, {"image": "text"}])
+@pytest.mark.parametrize("body", [{}, {"images": "text"}])
 def test_no_photo_at_all(body: dict[str, str]) -> None:
     answer = person().post("/photos/", body)
-    assert (answer.status_code, answer.json()) == (400, {"image": ["Choose a picture first."]})
+    assert (answer.status_code, answer.json()) == (400, {"images": ["Choose a picture first."]})
 
 
-def album(user: User, data: bytes) -> str:
-    """Return the name of an album with one photo in it."""
-    folder = photos.new_album(user)
-    (folder / photos.ORIGINALS / "photo").write_bytes(data)
-    return f"{folder.parent.name}/{folder.name}"
+def kept(user: User, data: bytes) -> str:
+    """Return the name by which a task knows the only photo of a new album."""
+    folder = photos.new_album(user, str(uuid.uuid4()))
+    (folder / photos.ORIGINALS / "photo1").write_bytes(data)
+    [name] = photos.photos_in(folder)
+    return name
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK", "1"])
@@ -240,7 +301,7 @@ def test_pictures_are_made_of_every_kind_of_photo(mode: str, monkeypatch: pytest
     monkeypatch.setattr(photos, "LEAST_SECONDS", 0)
     client = person()
     data = picture("JPEG" if mode == "CMYK" else "PNG", mode=mode)
-    made = [one.make() for one in photos.todo(album(User.objects.get(username="demo"), data))]
+    made = [one.make() for one in photos.todo(kept(User.objects.get(username="demo"), data))]
     assert [one["name"] for one in made] == list(photos.LOOKS)
     for one in made:
         for url, size in ((one["url"], (64, 48)), (one["small"], photos.SMALL)):
@@ -253,14 +314,14 @@ def test_pictures_are_made_of_every_kind_of_photo(mode: str, monkeypatch: pytest
 def test_a_photo_that_was_cut_short_fails_in_words(format: str) -> None:
     person()
     data = picture(format, size=(640, 480))
-    first = photos.todo(album(User.objects.get(username="demo"), data[: len(data) // 2]))[0]
+    first = photos.todo(kept(User.objects.get(username="demo"), data[: len(data) // 2]))[0]
     with pytest.raises(PublicError, match="damaged or cut short"):
         first.make()
 
 
-def test_an_album_that_is_gone_fails_in_words() -> None:
-    with pytest.raises(PublicError, match="upload them again"):
-        photos.todo(f"1/{uuid.uuid4()}")
+def test_a_photo_that_is_gone_fails_in_words() -> None:
+    with pytest.raises(PublicError, match="upload it again"):
+        photos.todo(f"1/{uuid.uuid4()}/originals/photo1")
 
 
 def test_a_turned_photo_stands_upright_and_tells_nothing_of_its_camera(tmp_path: Path) -> None:
@@ -276,19 +337,19 @@ def test_a_turned_photo_stands_upright_and_tells_nothing_of_its_camera(tmp_path:
 def test_pictures_are_shown_to_their_owner_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(photos, "LEAST_SECONDS", 0)
     client, guest = person(), person("guest")
-    url = photos.todo(album(User.objects.get(username="demo"), picture()))[0].make()["url"]
+    url = photos.todo(kept(User.objects.get(username="demo"), picture()))[0].make()["url"]
     assert client.get(url).status_code == 200
     assert "private" in client.get(url)["Cache-Control"]
     assert guest.get(url).status_code == 404
     assert Client(SERVER_NAME="127.0.0.1").get(url).status_code == 403
     folder = url.rpartition("/")[0]
-    for name in ("originals/photo", "photo", "../photo-plain-large.webp", "photo-plain-large.webp/"):
+    for name in ("originals/photo1", "photo1", "../photo1-plain-large.webp", "photo1-plain-large.webp/"):
         assert client.get(f"{folder}/{name}").status_code == 404
 
 
 def test_old_albums_make_room(tmp_path: Path) -> None:
     user = User.objects.create(username="demo")
-    made = [photos.new_album(user) for _ in range(photos.MOST_ALBUMS + 3)]
+    made = [photos.new_album(user, str(uuid.uuid4())) for _ in range(photos.MOST_ALBUMS + 3)]
     kept = set((tmp_path / "photos" / str(user.pk)).iterdir())
     assert len(kept) == photos.MOST_ALBUMS
     assert made[-1] in kept
@@ -298,9 +359,57 @@ def test_six_sample_photos(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.setattr(samples, "SIZE", (60, 40))
     client = person()
     for _ in range(2):
-        assert client.post("/photos/samples/").status_code == 201
+        answer = client.post("/photos/samples/")
+        assert (answer.status_code, answer.json()["photos"]) == (201, 6)
     assert len(list(tmp_path.glob("samples/*.jpg"))) == 6
     assert len(list(tmp_path.glob("photos/*/*/originals/*.jpg"))) == 12
+
+
+# Languages
+
+
+@pytest.mark.parametrize(
+    ("path", "accepted", "language", "heading"),
+    [
+        ("/", "", "en", "Your page rings when the work is done."),
+        ("/", "ko-KR,ko;q=0.9,en;q=0.5", "ko", "작업이 끝나면 페이지가 알려 줍니다."),
+        ("/?lang=ko", "en", "ko", "작업이 끝나면 페이지가 알려 줍니다."),
+        ("/?lang=en", "ko", "en", "Your page rings when the work is done."),
+        ("/?lang=xx", "", "en", "Your page rings when the work is done."),
+        ("/", "fr", "en", "Your page rings when the work is done."),
+    ],
+)
+def test_the_page_speaks_the_language_of_its_reader(path: str, accepted: str, language: str, heading: str) -> None:
+    page = Client(SERVER_NAME="127.0.0.1").get(path, headers={"Accept-Language": accepted}).content.decode()
+    assert f'<html lang="{language}">' in page
+    assert heading in page
+
+
+def test_a_language_that_was_chosen_stays_and_names_the_task() -> None:
+    client = person()
+    client.get("/?lang=ko")
+    assert '<html lang="ko">' in client.get("/").content.decode()
+    task_id = client.post("/tasks/fail/").json()["task_id"]
+    assert client.get(f"/tasks/{task_id}/").json()["label"] == "가져오기"
+    assert upload(client, b"no picture").json()["images"][0].endswith("JPEG, PNG, WebP 사진이 아닙니다.")
+
+
+def test_every_text_has_its_korean() -> None:
+    folder = Path(demo.settings.__file__).parent
+    with (folder / "locale/ko/LC_MESSAGES/django.mo").open("rb") as file:
+        korean = gettext.GNUTranslations(file)
+    written = (folder / "locale/ko/LC_MESSAGES/django.po").read_text()
+    pairs = dict(re.findall(r'^msgid "(.+)"\nmsgstr "(.*)"$', written, re.MULTILINE))
+    assert all(korean.gettext(_plain(text)) == _plain(said) != "" for text, said in pairs.items()), "compile it"
+    template = (folder / "templates/demo/page.html").read_text()
+    used = set(re.findall(r'{% translate "([^"]+)" %}', template))
+    for source in folder.glob("*.py"):
+        used |= set(re.findall(r'\b_\("([^"]+)"\)', source.read_text()))
+    assert used <= set(pairs)
+
+
+def _plain(text: str) -> str:
+    return text.replace('\\"', '"')
 
 
 # The listing
@@ -323,4 +432,4 @@ def test_source_as_html(source: str, shown: str) -> None:
 def test_the_page_shows_the_tasks_as_they_are() -> None:
     page = person().get("/").content.decode()
     assert "time.sleep(seconds)" in page
-    assert "Making pictures" in page
+    assert "publish_result" in page

@@ -1,6 +1,7 @@
 """The demo as a person meets it: Chromium presses the buttons, and reads what the page says."""
 
 import io
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,7 +38,18 @@ RUNS: Final = """
     return [...document.querySelectorAll("taskbell-runs > taskbell-run")].map(element => element.run);
 """
 PICTURES: Final = """
-    return [...document.querySelectorAll("#gallery:not([hidden]) img")].filter(image => image.naturalWidth > 0).length;
+    return [...document.querySelectorAll("#photos img")].filter(image => image.naturalWidth > 0).length;
+"""
+TILES: Final = """
+    return [...document.querySelectorAll("#photos > li")].map(tile => tile.querySelector("taskbell-run")?.run ?? null);
+"""
+CANCEL: Final = """
+    document.querySelector("taskbell-runs > taskbell-run").shadowRoot.querySelector("[part=cancel]").click();
+"""
+# What the card of the newest run shows, as its reader sees it.
+CARD: Final = """
+    const card = document.querySelector("taskbell-runs > taskbell-run").shadowRoot.querySelector("[part~=run]");
+    return card.innerText.replace(/\\s+/g, " ");
 """
 # Every toast that ever was, also on the pages before: it is kept where the browser keeps it.
 COUNT_TOASTS: Final = """
@@ -72,6 +84,21 @@ class Page:
         buttons = self.browser.find_elements(By.CSS_SELECTOR, "button, .button")
         next(button for button in buttons if button.text.startswith(text)).click()
 
+    def choose(self, *files: Path) -> None:
+        self.browser.find_element(By.ID, "files").send_keys("\n".join(map(str, files)))
+
+    def tiles(self) -> list[dict[str, Any] | None]:
+        """Return the runs of the photos, in their order; None for one that nothing is known of."""
+        return list(self.run(TILES))
+
+    def card(self) -> str:
+        return str(self.run(CARD))
+
+    def asked(self) -> list[str]:
+        """Return which addresses of the site this page has asked for, besides files and streams."""
+        paths = self.run("return performance.getEntriesByType('resource').map(({ name }) => new URL(name).pathname)")
+        return [path for path in paths if not re.match(r"/(static|events)/|/photos/.*webp$", path)]
+
     def run(self, script: str, *arguments: Any) -> Any:
         return self.browser.execute_script(script, *arguments)
 
@@ -89,9 +116,13 @@ class Page:
         """Return the runs that the list shows, newest first."""
         return [run for run in self.run(RUNS) if run is not None]
 
+    def newest_is(self, state: str) -> bool:
+        runs = self.runs()
+        return bool(runs) and runs[0]["state"] == state
+
     def newest(self, state: str) -> dict[str, Any]:
         """Wait until the newest run is in this state."""
-        self.until(lambda: self.runs() and self.runs()[0]["state"] == state, f"not {state}")
+        self.until(lambda: self.newest_is(state), f"not {state}")
         return self.runs()[0]
 
     def rung(self, task_id: str) -> list[str]:
@@ -127,14 +158,12 @@ def test_a_task_runs_and_rings(page: Page) -> None:
     assert page.run(SAID) == ["Task finished"]
     assert page.runs()[0]["state"] == "succeeded"
     assert page.run("return window.loaded"), "it was reloaded"
-    asked = page.run("return performance.getEntriesByType('resource').map(entry => new URL(entry.name).pathname)")
-    assert [path for path in asked if not path.startswith(("/static/", "/events/", "/photos/"))] == ["/tasks/"], (
-        "it was polled"
-    )
+    assert page.asked() == ["/tasks/"], "it was polled"
     frames = page.browser.find_elements(By.CSS_SELECTOR, "#frames li")
-    assert len(frames) == 3
-    assert frames[0].text.startswith("id: 1.")
-    assert "\nevent: run\ndata: {" in frames[0].text
+    assert [frame.text for frame in frames] == [f"run Task · {state}" for state in ("succeeded", "running", "queued")]
+    frames[0].find_element(By.TAG_NAME, "summary").click()
+    assert "\nid: 1." in frames[0].text
+    assert '\nevent: run\ndata: {"id":"' in frames[0].text
     assert '"state":"succeeded"' in frames[0].text
 
 
@@ -151,51 +180,116 @@ def test_the_line_for_the_console_works(page: Page) -> None:
     page.until(lambda: page.rung(task_id) == ["succeeded"], "no toast")
 
 
-def test_sample_photos_move_the_bar_and_become_pictures(page: Page) -> None:
+def test_sample_photos_move_their_bars_and_become_pictures(page: Page) -> None:
     page.press("Use six sample photos")
-    task_id = page.newest("running")["task_id"]
+    page.newest("running")
     seen: set[float] = set()
 
     def finished() -> bool:
-        run = next(run for run in page.runs() if run["task_id"] == task_id)
-        seen.add(run["done"] or 0)
-        return bool(run["state"] == "succeeded")
+        seen.update(tile["done"] for tile in page.tiles() if tile is not None and tile["done"])
+        return page.newest_is("succeeded")
 
     page.until(finished, "not finished", timeout=40)
-    assert len(seen) > 4, "the bar did not move"
+    assert len(seen) > 3, "no bar moved"
+    assert [tile and (tile["state"], tile["step"]) for tile in page.tiles()] == [("succeeded", n) for n in range(6)]
+    assert page.runs()[0]["label"] == "6 photos"
     page.until(lambda: page.run(PICTURES) == 36, "no pictures")
+    page.until(lambda: "6 photos finished" in page.toasts(), "no toast")
+    assert page.toasts().count("6 photos finished") == 1
+    assert page.asked() == ["/photos/samples/"], "it was polled"
     page.open()
     page.until(lambda: page.run(PICTURES) == 36, "no pictures after a reload")
 
 
-def test_an_uploaded_photo_becomes_pictures(page: Page, tmp_path: Path) -> None:
-    photo = tmp_path / "photo.jpg"
-    Image.effect_mandelbrot((1600, 1200), (-2, -1.2, 1, 1.2), 60).convert("RGB").save(photo)
-    page.browser.find_element(By.ID, "file").send_keys(str(photo))
-    page.until(lambda: "Photos finished" in page.toasts(), "no toast")
-    page.until(lambda: page.run(PICTURES) == 6, "no pictures")
+def test_a_reload_in_the_middle_of_an_album(page: Page) -> None:
+    page.press("Use six sample photos")
+    page.until(lambda: any(tile and tile["state"] == "running" for tile in page.tiles()), "nothing runs")
+    page.open()
+    assert len(page.tiles()) == 6
+    page.until(lambda: page.run(PICTURES) == 36, "no pictures", timeout=40)
 
 
-def test_an_upload_that_is_no_photo_is_told_in_words(page: Page, tmp_path: Path) -> None:
+def test_several_photos_are_uploaded_at_once(page: Page, tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.jpg" for number in range(3)]
+    for file in files:
+        Image.effect_mandelbrot((1600, 1200), (-2, -1.2, 1, 1.2), 60).convert("RGB").save(file)
+    page.choose(*files)
+    page.until(lambda: "3 photos finished" in page.toasts(), "no toast", timeout=40)
+    page.until(lambda: page.run(PICTURES) == 18, "no pictures")
+    links = page.browser.find_elements(By.CSS_SELECTOR, "#photos > li:first-child a")
+    assert [link.get_attribute("title") for link in links] == ["Plain", "Vivid", "Mono", "Sepia", "Dream", "Ink"]
+
+
+def test_photos_are_dropped_on_the_card(page: Page) -> None:
+    page.run("""
+        const canvas = Object.assign(document.createElement("canvas"), { width: 80, height: 60 });
+        canvas.toBlob(blob => {
+            const files = new DataTransfer();
+            files.items.add(new File([blob], "a.png", { type: "image/png" }));
+            files.items.add(new File([blob], "b.png", { type: "image/png" }));
+            const drop = new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true });
+            document.getElementById("start").dispatchEvent(drop);
+        });
+    """)
+    page.until(lambda: "2 photos finished" in page.toasts(), "no toast")
+
+
+def test_an_upload_that_is_no_photo_is_told_in_words_where_it_was_chosen(page: Page, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"no photo")
-    page.browser.find_element(By.ID, "file").send_keys(str(tmp_path / "photo.jpg"))
-    trouble = page.browser.find_element(By.ID, "trouble")
-    page.until(lambda: trouble.text == "This is not a JPEG, PNG or WebP picture.", "not told")
+    page.choose(tmp_path / "photo.jpg")
+    trouble = page.browser.find_element(By.CSS_SELECTOR, "#start .trouble")
+    page.until(lambda: trouble.text == "photo.jpg: This is not a JPEG, PNG or WebP picture.", "not told")
     assert [text for text in page.complaints() if "400" not in text] == []
 
 
-def test_a_photo_that_was_cut_short_fails_in_words(page: Page, tmp_path: Path) -> None:
+def test_a_photo_that_was_cut_short_fails_in_words_beside_one_that_does_not(page: Page, tmp_path: Path) -> None:
     file = io.BytesIO()
     Image.effect_mandelbrot((800, 600), (-2, -1.2, 1, 1.2), 60).convert("RGB").save(file, "JPEG")
-    (tmp_path / "photo.jpg").write_bytes(file.getvalue()[:5000])
-    page.browser.find_element(By.ID, "file").send_keys(str(tmp_path / "photo.jpg"))
-    page.until(lambda: page.run(SAID) == ["Photos failed. This picture is damaged or cut short."], "not told")
+    (tmp_path / "short.jpg").write_bytes(file.getvalue()[:5000])
+    (tmp_path / "whole.jpg").write_bytes(file.getvalue())
+    page.choose(tmp_path / "short.jpg", tmp_path / "whole.jpg")
+    page.until(lambda: page.run(SAID) == ["2 photos failed. This picture is damaged or cut short."], "not told")
+    assert [tile and tile["state"] for tile in page.tiles()] == ["failed", "succeeded"]
+    page.until(lambda: page.run(PICTURES) == 6, "no pictures")
 
 
-def test_a_failure_shows_a_reference(page: Page) -> None:
-    page.press("Fail")
+def test_a_failure_shows_its_reason(page: Page) -> None:
+    page.press("Fail for a reason")
+    page.until(lambda: page.run(SAID) == ["Import failed. Row 17 has no date."], "not told")
+    assert page.card() == "Import Failed Row 17 has no date."
+
+
+def test_a_crash_shows_a_reference(page: Page) -> None:
+    page.press("Crash")
     page.until(lambda: page.toasts() == ["Import failed"], "no toast")
     assert f"Reference {page.runs()[0]['error']['reference']}" in page.run(SAID)[0]
+
+
+def test_a_retry_shows_why_and_when_the_next_attempt_comes(page: Page) -> None:
+    page.press("Retry twice")
+    page.newest("retrying")
+    shown = r"Delivery Retrying Cancel (.* · )?Next attempt at [\d:]+ [AP]M · Nobody opened the door\."
+    page.until(lambda: re.fullmatch(shown, page.card()), f"not shown: {page.card()}")
+    page.until(lambda: page.toasts() == ["Delivery finished"], "no toast", timeout=40)
+    assert page.runs()[0]["attempt"] == 3
+
+
+def test_what_runs_is_cancelled_on_the_page(page: Page) -> None:
+    page.press("Run a long one")
+    page.newest("running")
+    page.run(CANCEL)
+    page.newest("cancelled")
+    assert page.toasts() == ["Task cancelled"]
+
+
+def test_an_album_is_cancelled_with_all_its_photos(page: Page) -> None:
+    page.press("Use six sample photos")
+    page.until(lambda: any(tile and tile["state"] == "running" for tile in page.tiles()), "nothing runs")
+    page.run(CANCEL)
+    page.newest("cancelled")
+    states = [tile and tile["state"] for tile in page.tiles()]
+    assert "cancelled" in states
+    assert set(states) <= {"cancelled", "succeeded"}
 
 
 def test_a_reload_in_the_middle(page: Page) -> None:
@@ -275,8 +369,7 @@ def test_a_list_that_is_shorter_than_the_runs_is_asked_for_once(page: Page) -> N
     page.press("Run a task")
     page.newest("running")
     page.newest("succeeded")
-    asked = page.run("return performance.getEntriesByType('resource').map(entry => new URL(entry.name).pathname)")
-    assert asked.count("/taskbell/runs/") == 1
+    assert page.asked().count("/taskbell/runs/") == 1
 
 
 def test_two_tabs_both_know(page: Page) -> None:
@@ -301,7 +394,7 @@ def test_being_the_other_person_on_the_same_page(page: Page) -> None:
     page.until(lambda: page.status() == "Live" and page.runs()[0]["state"] == "succeeded", "not told")
 
 
-@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+@pytest.mark.parametrize("width", [320, 360, 390, 768, 1280, 1440])
 def test_nothing_is_wider_than_the_window(page: Page, width: int) -> None:
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)

@@ -101,39 +101,81 @@ def test_the_guest_is_told_nothing(demo: Demo) -> None:
         assert refused.status == 404
 
 
-def test_a_photo_becomes_pictures(demo: Demo) -> None:
+def test_photos_are_steps_that_become_pictures(demo: Demo) -> None:
     person, guest = Person(demo), Person(demo, "guest")
     with person.stream() as stream:
         stream.until("ping")
-        status, answer = person.upload(photo())
-        assert status == 201
+        status, answer = person.upload(*[photo()] * 3)
+        assert (status, answer["photos"]) == (201, 3)
         told = [event.json for event in stream.until(ending_of(answer["task_id"])) if event.type == "run"]
-    done = [run["done"] for run in told if run["done"] is not None]
-    assert done == sorted(done)
-    assert len(set(done)) > 2, "the bar did not move"
-    assert told[-1]["state"] == "succeeded"
-    pictures = told[-1]["result"]["pictures"]
-    assert len(pictures) == told[-1]["total"] == 6
-    for made in pictures:
-        status, data = person.get(made["url"])
-        assert status == 200
-        assert Image.open(io.BytesIO(data)).size == (960, 720)
-        assert guest.get(made["url"])[0] == 404
+    whole = [run for run in told if run["id"] == answer["task_id"]]
+    assert whole[-1]["state"] == "succeeded"
+    assert [run["done"] for run in whole][-1] == whole[-1]["steps"]["succeeded"] == 3
+    for step in range(3):
+        mine = [run for run in told if run["parent"] == answer["task_id"] and run["step"] == step]
+        done = [run["done"] for run in mine if run["done"] is not None]
+        assert done == sorted(done)
+        assert len(set(done)) > 2, "the bar did not move"
+        pictures = mine[-1]["result"]["pictures"]
+        assert len(pictures) == mine[-1]["total"] == 6
+        for made in pictures:
+            status, data = person.get(made["url"])
+            assert status == 200
+            assert Image.open(io.BytesIO(data)).size == (960, 720)
+            assert guest.get(made["url"])[0] == 404
 
 
-def test_a_photo_that_was_cut_short_fails_with_a_reason(demo: Demo) -> None:
+def test_a_photo_that_was_cut_short_fails_with_a_reason_and_the_others_become_pictures(demo: Demo) -> None:
     person, data = Person(demo), photo()
-    _, answer = person.upload(data[: len(data) // 2])
+    _, answer = person.upload(data[: len(data) // 2], data)
     run = person.wait_until(answer["task_id"], "failed")
     assert run["error"] == {"message": "This picture is damaged or cut short.", "reference": None}
+    assert [step["state"] for step in run["steps"]["list"]] == ["failed", "succeeded"]
 
 
-def test_a_failure_gives_a_reference_and_no_secret(demo: Demo) -> None:
+def test_a_failure_gives_its_reason_in_the_language_of_its_person(demo: Demo) -> None:
     person = Person(demo)
-    run = person.wait_until(person.start("/tasks/fail/"), "failed")
+    for language, reason in (("en", "Row 17 has no date."), ("ko", "17행에 날짜가 없습니다.")):
+        assert person.get(f"/?lang={language}")[0] == 200
+        run = person.wait_until(person.start("/tasks/fail/"), "failed")
+        assert run["error"] == {"message": reason, "reference": None}
+        assert 10 < run["done"] < run["total"] == 40, "the bar does not stay where it stood"
+
+
+def test_a_crash_gives_a_reference_and_no_secret(demo: Demo) -> None:
+    person = Person(demo)
+    run = person.wait_until(person.start("/tasks/crash/"), "failed")
     assert run["error"]["message"] is None
     assert run["error"]["reference"] in (demo.state / "worker.log").read_text()
     assert "internal" not in str(run)
+
+
+def test_what_runs_and_what_waits_can_be_cancelled(demo: Demo) -> None:
+    person, guest = Person(demo), Person(demo, "guest")
+    # One more than the worker has children.
+    tasks = [person.start(seconds=60) for _ in range(4)]
+    person.wait_until(tasks[0], "running")
+    for task_id in tasks:
+        assert guest.post(f"/taskbell/runs/{task_id}/cancel/")[0] == 404
+        assert person.post(f"/taskbell/runs/{task_id}/cancel/")[0] == 202
+    for task_id in tasks:
+        person.wait_until(task_id, "cancelled")
+    person.wait_until(person.start(seconds=0), "succeeded")
+
+
+def test_a_report_waits_in_the_inbox_of_whoever_closed_the_page(demo: Demo) -> None:
+    person, guest = Person(demo), Person(demo, "guest")
+    with person.stream() as stream:
+        cursor = stream.until("ping")[-1].id
+    before = person.get("/taskbell/notifications/")[1]["unread"]
+    run = person.wait_until(person.start("/tasks/report/"), "succeeded")
+    inbox = person.get("/taskbell/notifications/")[1]
+    assert inbox["unread"] == before + 1
+    newest = inbox["notifications"][0]
+    assert (newest["title"], newest["run"], newest["read"]) == ("Your report is ready", run["id"], False)
+    assert guest.get("/taskbell/notifications/")[1]["notifications"] == []
+    with person.stream(last_event_id=cursor) as stream:
+        assert stream.until("notification")[-1].json["id"] == newest["id"]
 
 
 def test_a_retry_is_one_run_with_three_attempts(demo: Demo) -> None:
@@ -147,6 +189,9 @@ def test_a_retry_is_one_run_with_three_attempts(demo: Demo) -> None:
         "queued", "running", "retrying", "running", "retrying", "running", "succeeded",
     ]  # fmt: skip
     assert seen[-1] == ("succeeded", 3)
+    waiting = [run for run in told if run["state"] == "retrying"]
+    assert [run["error"]["message"] for run in waiting] == ["Nobody opened the door."] * 2
+    assert all(run["next_attempt_at"] > run["started_at"] for run in waiting)
 
 
 def test_a_killed_worker_is_told_and_comes_back(demo: Demo) -> None:
@@ -222,7 +267,7 @@ def test_a_signal_ends_everything_even_in_the_middle_of_a_task(
     person.wait_until(person.start(seconds=60), "running")
     with person.stream():
         family = demo.family()
-        assert len(family) >= 6  # launcher, Valkey, server, worker and two children
+        assert len(family) >= 7  # launcher, Valkey, server, worker and three children
         demo.process.send_signal(number)
         assert demo.process.wait(15) == 0
     gone(family)
