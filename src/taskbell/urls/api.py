@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from taskbell.api import notifications, runs
+from taskbell.api import document, notifications, runs
 
 app_name = "taskbell"
 
@@ -13,4 +13,5 @@ urlpatterns = [
     path("notifications/", notifications.notifications, name="notifications"),
     path("notifications/seen/", notifications.seen, name="seen"),
     path("notifications/read/", notifications.read, name="read"),
+    path("openapi.json", document.openapi, name="openapi"),
 ]
