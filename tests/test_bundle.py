@@ -36,6 +36,16 @@ def test_nobody_has_edited_it(content: bytes) -> None:
     assert header(content)[1] == bundle.fingerprint(bundle.HEADER.sub(b"", content, count=1)), STALE
 
 
+def test_the_worker_is_made_from_its_sources_and_untouched() -> None:
+    content = bundle.WORKER.read_bytes()
+    found = bundle.WORKER_HEADER.match(content)
+    assert found is not None, STALE
+    assert found[1] == bundle.fingerprint(*bundle.WORKER_SOURCES, *bundle.BUILD), STALE
+    assert found[2] == bundle.fingerprint(bundle.WORKER_HEADER.sub(b"", content, count=1)), STALE
+    # It is no module, so that every browser with Web Push takes it.
+    assert re.search(rb"\b(import|export)\b", content) is None
+
+
 def test_it_is_small(content: bytes) -> None:
     assert bundle.compressed(content) < MOST_BYTES
     found = bundle.HEADER.match(content)
@@ -87,6 +97,7 @@ def test_the_types_hold() -> None:
 def test_it_can_be_made_again(content: bytes) -> None:
     tool("esbuild")
     assert bundle.build() == content, STALE
+    assert bundle.build_worker() == bundle.WORKER.read_bytes(), STALE
 
 
 def test_a_change_of_any_source_shows() -> None:

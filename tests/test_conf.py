@@ -26,6 +26,7 @@ AGREED = {
     "RUN_AGE": 2_592_000,
     "NOTIFICATION_AGE": 7_776_000,
     "PUSH_AFTER": 10,
+    "PUSH": {},
     "LANGUAGE": None,
     "OUTBOX_LIMIT": 1_000_000,
     "LEASE": 30,

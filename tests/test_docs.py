@@ -30,6 +30,7 @@ from taskbell.checks import TAG
 from taskbell.gateway import request
 from taskbell.gateway.files import BESIDE_STREAMS
 from taskbell.ground import cursor, events, sse
+from taskbell.inbox.push.config import KEYS as PUSH_KEYS
 from taskbell.management.commands.taskbell import VERBS, Command
 from taskbell.models import MESSAGE_LENGTH
 from taskbell.runs.failure import ERROR_LENGTH
@@ -92,7 +93,7 @@ def test_the_index_names_every_page() -> None:
 
 @each_page
 def test_every_setting_that_is_named_exists(page: Path) -> None:
-    known = {*conf.DEFAULTS, *dir(global_settings), "ROOT_URLCONF", "TCP_USER_TIMEOUT"}
+    known = {*conf.DEFAULTS, *PUSH_KEYS, *dir(global_settings), "ROOT_URLCONF", "TCP_USER_TIMEOUT"}
     assert {word for word in code(prose(page)) if re.fullmatch(r"[A-Z]+_[A-Z_]+", word)} <= known
 
 

@@ -45,6 +45,11 @@ OPTIONAL: Final[dict[str, set[str]]] = {
     "dramatiq": {"engines/dramatiq.py"},
     "huey": {"engines/huey.py"},
     "pywebpush": {"inbox/push/send.py"},
+    "py_vapid": {"inbox/push/send.py"},
+    "aiohttp": {"inbox/push/send.py"},
+    "yarl": {"inbox/push/send.py"},
+    "requests": set(),
+    "cryptography": {"inbox/push/keys.py"},
 }
 
 

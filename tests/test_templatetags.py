@@ -21,6 +21,7 @@ from django.urls import include, path
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import override
 
+from taskbell.inbox.push.keys import new_private, public_of
 from taskbell.models import Log, Outbox, Run
 from taskbell.runs.facts import to_row
 from taskbell.runs.read import get_run
@@ -34,6 +35,7 @@ from taskbell.templatetags.taskbell import person_key
 
 pytestmark = pytest.mark.django_db
 
+PUSH = {"PRIVATE_KEY": new_private(), "CONTACT": "mailto:ann@example.com"}
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 
 
@@ -98,6 +100,22 @@ class TestScript:
             "data-cursor": str(place_of_head("default")),
             "data-ping": "20",
         }
+
+    def test_tells_where_browsers_subscribe(self, user: User) -> None:
+        with override_settings(TASKBELL={"PUSH": PUSH}):
+            found = attributes(render("{% taskbell_script %}", request_of(user)))
+            assert found["data-push"] == "/taskbell/push/subscriptions/"
+            assert found["data-push-key"] == public_of(PUSH["PRIVATE_KEY"])
+            assert PUSH["PRIVATE_KEY"] not in str(found)
+            assert render("{% taskbell_push %}", request_of(user)) == "<taskbell-push></taskbell-push>"
+            assert render("{% taskbell_push %}", request_of(AnonymousUser())) == ""
+
+    @pytest.mark.parametrize("push", [{}, {"PRIVATE_KEY": "none"}, PUSH | {"CONTACT": ""}])
+    def test_a_site_without_web_push_says_nothing_of_it(self, user: User, push: dict[str, Any]) -> None:
+        with override_settings(TASKBELL={"PUSH": push}):
+            assert "push" not in render("{% taskbell_script %}{% taskbell_push %}", request_of(user))
+        with override_settings(TASKBELL={"PUSH": PUSH}, ROOT_URLCONF="tests.urls"):
+            assert "push" not in render("{% taskbell_script %}{% taskbell_push %}", request_of(user))
 
     def test_has_no_nonce_where_there_is_none(self, user: User) -> None:
         assert "nonce" not in render("{% taskbell_script %}", request_of(user))

@@ -38,6 +38,8 @@ def _register_loops() -> None:
     from taskbell.announcer import Announcer
     from taskbell.engines.base import cancel, probe
     from taskbell.inbox.prune import prune_notifications
+    from taskbell.inbox.push.pusher import STEP_SECONDS as PUSH_SECONDS
+    from taskbell.inbox.push.pusher import Pusher
     from taskbell.runs.cancel import STEP_SECONDS as CANCEL_SECONDS
     from taskbell.runs.cancel import Cancels
     from taskbell.runs.prune import prune_runs
@@ -55,6 +57,7 @@ def _register_loops() -> None:
     register(Loop(name="prune-inboxes", seconds=PRUNE_SECONDS, step=partial(prune_notifications, clock=clock)))
     register(Loop(name="cancel", seconds=CANCEL_SECONDS, step=Cancels(cancel).step))
     register(Loop(name="signals", seconds=SIGNALS_SECONDS, step=Announcer().step))
+    register(Loop(name="push", seconds=PUSH_SECONDS, step=Pusher().step))
     register(Loop(name="reaper", seconds=STEP_SECONDS, step=Reaper(probe, wall=clock).step))
 
 

@@ -2,7 +2,7 @@
 
 import ipaddress
 import resource
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from types import UnionType
 from typing import Any, Final, get_args, get_origin, get_type_hints
@@ -15,6 +15,7 @@ from django.db import connections, router
 from django.urls import NoReverseMatch, reverse
 
 from taskbell import conf
+from taskbell.inbox.push.config import complaints, is_installed
 from taskbell.models import Outbox
 from taskbell.wakeups import kind
 
@@ -23,7 +24,8 @@ TAG: Final = "taskbell"
 # Below 5 s pings are traffic; the shortest idle limit on the way (Heroku's 55 s) leaves 45 s and a fifth of jitter.
 PING_SECONDS: Final = range(5, 46)
 # None of these at all is a choice; of everything else it would be a loop without a pause, or a door that is shut.
-MAY_BE_ZERO: Final = frozenset({"DRAIN", "REPLAY_LIMIT", "WINDOW_BYTES"})
+MAY_BE_ZERO: Final = frozenset({"DRAIN", "PUSH_AFTER", "REPLAY_LIMIT", "WINDOW_BYTES"})
+PUSH_HINT: Final = "`manage.py taskbell vapid-keys` prints a new key, and what to write where."
 # What SQLite's transactions may begin with. Both take the write lock at once.
 LOCKING_MODES: Final = frozenset({"IMMEDIATE", "EXCLUSIVE"})
 
@@ -157,6 +159,39 @@ def check_wakeup(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
         kind(router.db_for_write(Outbox))
     except ImproperlyConfigured as error:
         return [Error(str(error), hint='"auto" suits every database.', id="taskbell.E010")]
+    return []
+
+
+@register(TAG, Tags.compatibility)
+def check_push(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """E020, E021: Web Push that is asked for and cannot be sent. Nothing of a value is repeated: one is a secret."""
+    push: Any = conf.current().PUSH
+    if not isinstance(push, Mapping) or not push:
+        return []  # a value of another kind is told by another check
+    found: list[CheckMessage] = [
+        Error(f"{conf.NAME}['PUSH'] {complaint}.", hint=PUSH_HINT, id="taskbell.E020") for complaint in complaints(push)
+    ]
+    if not is_installed():
+        hint = "pip install 'taskbell[push]'"
+        found.append(Error(f"{conf.NAME}['PUSH'] wants packages that are missing.", hint=hint, id="taskbell.E021"))
+    return found
+
+
+@register(TAG, Tags.urls)
+def check_push_urls(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """W022: browsers subscribe at an address of the API."""
+    if not conf.current().PUSH or not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    try:
+        reverse("taskbell:push")
+    except NoReverseMatch:
+        return [
+            Warning(
+                f"{conf.NAME}['PUSH'] is set, and the URLconf has no address at which browsers could subscribe.",
+                hint='Add path("taskbell/", include("taskbell.urls.api")) to ROOT_URLCONF.',
+                id="taskbell.W022",
+            )
+        ]
     return []
 
 

@@ -18,6 +18,11 @@ def _setting(default: Any, help: str) -> Any:
     return field(default_factory=lambda: default, metadata={"help": help})
 
 
+def _secret(default: Any, help: str) -> Any:
+    """A setting that stands in no text made of all of them."""
+    return field(default_factory=lambda: default, metadata={"help": help}, repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Every key of `TASKBELL` with its default; ages and intervals are whole seconds."""
@@ -28,7 +33,7 @@ class Settings:
     OWNER: Callable[..., Any] | str | None = _setting(
         None, "`(HttpRequest) → user | None`, or its dotted path: for whom a request enqueues. Default: its user."
     )
-    SIGNING_KEY: str | None = _setting(None, "Signs the header that travels with a task. Default: Django's SECRET_KEY.")
+    SIGNING_KEY: str | None = _secret(None, "Signs the header that travels with a task. Default: Django's SECRET_KEY.")
     AUTHORIZE: Callable[..., bool] | str | None = _setting(
         None, "`(user, channel) → bool`, or its dotted path: who may read a channel that is not `public:*`."
     )
@@ -73,6 +78,9 @@ class Settings:
     HEADER_TIME: int = _setting(10, "A request head that takes longer than this is cut.")
     TRUSTED_PROXIES: tuple[str, ...] | list[str] = _setting(
         (), "Addresses or networks whose `X-Forwarded-For` is believed."
+    )
+    PUSH: Mapping[str, Any] = _secret(
+        {}, "Web Push: `PRIVATE_KEY` (or the path of its file), `CONTACT` and, rarely, `HOSTS`; empty sends none."
     )
 
 

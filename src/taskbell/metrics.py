@@ -73,6 +73,9 @@ METRICS: Final = (
     Metric("rings_heard_total", "counter", "Rings that woke this gateway."),
     Metric("rings_sent_total", "counter", "Rings by this process."),
     Metric("reaped_total", "counter", "What the reaper told of runs.", "kind"),
+    Metric(
+        "push_messages_total", "counter", "Web Push: taken by the service, given up, for a browser gone.", "outcome"
+    ),
     Metric("facts_waiting", "gauge", "Facts of tasks in this process that are not written yet."),
     Metric("facts_dropped_total", "counter", "Facts of tasks in this process that were never written."),
     Metric("headers_forged_total", "counter", "Tasks with a header that this site did not sign."),

@@ -234,6 +234,8 @@ class PushSubscription(models.Model):
     endpoint_sha256 = models.CharField(max_length=SHA256_LENGTH, unique=True)
     p256dh = models.CharField(max_length=128)
     auth = models.CharField(max_length=32)
+    # Where the browser subscribed: what a click opens must be a whole address.
+    origin = models.CharField(max_length=255)
     created_at = models.DateTimeField(default=timezone.now)
     # Until when the push service wants nothing more.
     retry_at = models.DateTimeField(null=True)

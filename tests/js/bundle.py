@@ -1,4 +1,5 @@
-"""The one file that pages load, made from src/taskbell/js: `python -m tests.js.bundle`, or `make js`.
+"""The one file that pages load, made from src/taskbell/js, and the service worker: `python -m tests.js.bundle`, or
+`make js`.
 
 Its first line names what it was made from, so that a test can tell without node whether it is stale, and how many
 bytes of it, compressed, are the client without the elements.
@@ -14,6 +15,10 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 SOURCES: Final = ROOT / "src/taskbell/js"
 BUNDLE: Final = ROOT / "src/taskbell/static/taskbell/taskbell.js"
+# Browsers load a worker anew whenever a byte of it is another one, so its first line names its own sources alone.
+WORKER: Final = BUNDLE.with_name("worker.js")
+WORKER_SOURCES: Final = (SOURCES / "worker.js", SOURCES / "arrivals.js")
+WORKER_HEADER: Final = re.compile(rb"/\*! taskbell worker ([0-9a-f]{16}) ([0-9a-f]{16}) \*/\n")
 # The build itself is part of what a bundle was made from.
 BUILD: Final = (ROOT / "tests/js/bundle.mjs", ROOT / "package.json")
 PARTS: Final = {".js", ".json", ".css"}
@@ -41,6 +46,12 @@ def build() -> bytes:
     return b"/*! taskbell %s %s client %d */\n" % (fingerprint(*sources()), fingerprint(made), client) + made
 
 
+def build_worker() -> bytes:
+    """Return the worker with its header; as `build`."""
+    made = _bundle("worker.js")
+    return b"/*! taskbell worker %s %s */\n" % (fingerprint(*WORKER_SOURCES, *BUILD), fingerprint(made)) + made
+
+
 def compressed(content: bytes) -> int:
     """Return how many bytes a server sends of this."""
     return len(gzip.compress(content, 9, mtime=0))
@@ -54,4 +65,6 @@ def _bundle(entry: str) -> bytes:
 if __name__ == "__main__":
     BUNDLE.parent.mkdir(parents=True, exist_ok=True)
     BUNDLE.write_bytes(build())
-    print(f"{BUNDLE.relative_to(ROOT)}: {BUNDLE.stat().st_size:,} bytes")
+    WORKER.write_bytes(build_worker())
+    for file in (BUNDLE, WORKER):
+        print(f"{file.relative_to(ROOT)}: {file.stat().st_size:,} bytes")

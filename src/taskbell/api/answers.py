@@ -6,14 +6,14 @@ from functools import wraps
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 
 from taskbell.conf import current, resolve
 from taskbell.store.outbox import key_of
 from taskbell.store.people import ACCOUNT_HEADER, account_name
 
-View = Callable[..., JsonResponse]
+View = Callable[..., HttpResponse]
 
 _LIMIT = re.compile(r"[0-9]{1,4}")
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -24,7 +24,7 @@ def signed_in(view: View) -> View:
 
     @never_cache
     @wraps(view)
-    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> JsonResponse:
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         authenticate = resolve(current().AUTHENTICATE)
         user = authenticate(request) if authenticate else getattr(request, "user", None)
         if user is None or not user.is_authenticated or not user.is_active:

@@ -28,6 +28,7 @@ class Operation:
     """One method of one path, below the prefix. `answers` are schemas by status; None is an answer without JSON."""
 
     name: str
+    view: str = ""  # where another operation has its name
     method: str
     path: str
     says: str
@@ -175,17 +176,20 @@ SCHEMAS: Final[Mapping[str, Json]] = {
             _object(all={"const": True}) | {"additionalProperties": False},
         ]
     },
+    "Subscription": _object(endpoint={"type": "string", "format": "uri"}, keys=_object(p256dh=_TEXT, auth=_TEXT)),
     "Error": ERROR,
 }
 
 SAYS: Final[Mapping[int, str]] = {
     200: "The answer.",
+    201: "It is kept.",
     202: "It is noted.",
+    204: "It is gone.",
     400: "A value that is none.",
     401: "Nobody is signed in.",
     403: "The CSRF token is missing or wrong.",
-    404: "No such run, or another person's.",
-    409: "The run had ended.",
+    404: "No such thing, or another person's.",
+    409: "The run had ended, or the browser is another account's.",
 }
 
 _RUN_ID: Final[Json] = {
@@ -256,5 +260,30 @@ OPERATIONS: Final = (
         says="Note that these were read, and so seen.",
         body=_ref("Which"),
         answers={202: _UNREAD, 400: _NO, 401: _NO, 403: None},
+    ),
+    Operation(
+        name="push",
+        method="post",
+        path="push/subscriptions/",
+        says="Send Web Push to this browser from now on. The body is what PushSubscription.toJSON() gives.",
+        body=_ref("Subscription"),
+        answers={201: {"type": "object"}, 400: _NO, 401: _NO, 403: None, 404: _NO, 409: _NO},
+    ),
+    Operation(
+        name="push_end",
+        view="push",
+        method="delete",
+        path="push/subscriptions/",
+        says="Send none any more. Others' and unknown ones are passed over.",
+        body=_object(endpoint=_TEXT),
+        answers={204: None, 400: _NO, 401: _NO, 403: None},
+    ),
+    Operation(
+        name="push_renew",
+        method="post",
+        path="push/subscriptions/renew/",
+        says="Put another subscription in the place of one, for a service worker: it wants no CSRF token.",
+        body=_object(old=_TEXT, new=_ref("Subscription")),
+        answers={201: {"type": "object"}, 400: _NO, 401: _NO, 403: _NO, 404: _NO, 409: _NO},
     ),
 )

@@ -87,7 +87,7 @@ def push_at(row: Notification) -> datetime | None:
 
 def is_push_configured() -> bool:
     """Tell whether this site sends Web Push at all."""
-    return bool(getattr(current(), "PUSH", None))
+    return bool(current().PUSH)
 
 
 def count_in_table(recipients: Iterable[UUID], using: str, *, after: int = 0) -> dict[UUID, Counts]:

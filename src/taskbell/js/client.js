@@ -15,6 +15,7 @@ import { Watch } from "./watch.js";
 /**
  * @import { Handler } from "./handlers.js"
  * @import { Place } from "./place.js"
+ * @import { Push } from "./push.js"
  * @import { Run } from "./runs.js"
  * @import { Message } from "./sse.js"
  * @import { Clock, Status, StreamOptions } from "./stream.js"
@@ -46,6 +47,9 @@ import { Watch } from "./watch.js";
 export class Client extends EventTarget {
   /** @type {Status} */
   status = "connecting";
+
+  /** @type {Push | null} Web Push in this browser; null where there is none, or the site sends none */
+  push = null;
 
   #options;
   #cursor;

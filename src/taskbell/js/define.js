@@ -1,13 +1,14 @@
 /** Makes the elements known to the page, all with one client. */
 
 import { TaskbellElement } from "./elements/element.js";
+import { PushElement } from "./elements/push.js";
 import { RunElement } from "./elements/run.js";
 import { RunsElement } from "./elements/runs.js";
 import { ToastsElement } from "./elements/toasts.js";
 
 /** @import { Client } from "./client.js" */
 
-const ELEMENTS = { "taskbell-run": RunElement, "taskbell-runs": RunsElement, "taskbell-toasts": ToastsElement };
+const ELEMENTS = { "taskbell-push": PushElement, "taskbell-run": RunElement, "taskbell-runs": RunsElement, "taskbell-toasts": ToastsElement };
 
 /** @param {Client} client */
 export function define(client) {

@@ -69,6 +69,11 @@ export class Recent {
   /** @type {Set<string>} */
   #kept = new Set();
 
+  /** @param {string} text */
+  has(text) {
+    return this.#kept.has(text);
+  }
+
   /** Return whether it was new. @param {string} text */
   add(text) {
     if (this.#kept.has(text)) return false;

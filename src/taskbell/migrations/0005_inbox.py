@@ -19,6 +19,7 @@ class Migration(migrations.Migration):
                 ("endpoint_sha256", models.CharField(max_length=64, unique=True)),
                 ("p256dh", models.CharField(max_length=128)),
                 ("auth", models.CharField(max_length=32)),
+                ("origin", models.CharField(max_length=255)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("retry_at", models.DateTimeField(null=True)),
             ],

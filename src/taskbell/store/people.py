@@ -48,6 +48,12 @@ def user_of(recipient: UUID, alias: str) -> AbstractBaseUser | None:
     return user if user is not None and user.is_active else None
 
 
+def active(user_keys: Iterable[str]) -> set[str]:
+    """Return those of the keys whose accounts are there and active."""
+    pks = [pk for key in set(user_keys) if (pk := _as_pk(key)) is not None]
+    return {str(account.pk) for account in _accounts().filter(pk__in=pks) if account.is_active}
+
+
 def forget(user_keys: Iterable[str], alias: str) -> None:
     """Drop the recipients of deleted accounts: nobody reads their channels any more."""
     Recipient.objects.using(alias).filter(user_key__in=set(user_keys)).delete()

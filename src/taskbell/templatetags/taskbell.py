@@ -25,6 +25,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 
 from taskbell.conf import current
+from taskbell.inbox.push.config import configured
 from taskbell.models import Run
 from taskbell.runs.read import RunView, get_run, list_runs
 from taskbell.runs.states import ENDINGS
@@ -49,7 +50,7 @@ def taskbell_script(context: RequestContext) -> SafeString:
     nonce = _nonce(context, request)
     return format_html(
         '<script type="module" src="{}"{} data-taskbell data-events="{}"{} data-person="{}" data-account="{}"'
-        ' data-cursor="{}" data-ping="{}" data-csrf="{}"{}></script>',
+        ' data-cursor="{}" data-ping="{}" data-csrf="{}"{}{}></script>',
         static("taskbell/taskbell.js"),
         format_html(' nonce="{}"', nonce) if nonce else "",
         reverse("taskbell-events:own"),
@@ -61,6 +62,7 @@ def taskbell_script(context: RequestContext) -> SafeString:
         # Made anew from the same secret each time, as for every form, so that compression does not betray it.
         get_token(request),
         format_html(' data-csrf-header="{}"', header) if (header := _csrf_header()) else "",
+        _push(),
     )
 
 
@@ -68,6 +70,12 @@ def taskbell_script(context: RequestContext) -> SafeString:
 def taskbell_toasts(context: RequestContext) -> SafeString:
     """Say it when a run ends, on every page that has this tag. Put it once in the base template."""
     return SafeString("<taskbell-toasts></taskbell-toasts>" if _user(_request(context)) else "")
+
+
+@register.simple_tag(takes_context=True)
+def taskbell_push(context: RequestContext) -> SafeString:
+    """A button that turns Web Push on and off in this browser. Without `PUSH`, nothing."""
+    return SafeString("<taskbell-push></taskbell-push>" if _user(_request(context)) and _push() else "")
 
 
 @register.inclusion_tag("taskbell/run.html", takes_context=True)
@@ -183,6 +191,16 @@ def _csrf_header() -> str:
     """Return the header that carries the token where a project has chosen another than Django's."""
     name = settings.CSRF_HEADER_NAME
     return "" if name == global_settings.CSRF_HEADER_NAME else name.removeprefix("HTTP_").replace("_", "-")
+
+
+def _push() -> SafeString:
+    """Return where browsers subscribe, and by which key; empty where the site sends no Web Push."""
+    config = configured()
+    try:
+        address = reverse("taskbell:push")
+    except NoReverseMatch:
+        return SafeString()
+    return format_html(' data-push="{}" data-push-key="{}"', address, config.public_key) if config else SafeString()
 
 
 def _api() -> str:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from taskbell.api import document, notifications, runs
+from taskbell.api import document, notifications, push, runs
 
 app_name = "taskbell"
 
@@ -14,4 +14,7 @@ urlpatterns = [
     path("notifications/seen/", notifications.seen, name="seen"),
     path("notifications/read/", notifications.read, name="read"),
     path("openapi.json", document.openapi, name="openapi"),
+    path("push/subscriptions/", push.subscriptions, name="push"),
+    path("push/subscriptions/renew/", push.renew, name="push_renew"),
+    path("push/worker.js", push.worker, name="push_worker"),
 ]

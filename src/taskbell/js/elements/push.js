@@ -1,0 +1,48 @@
+import { TaskbellElement, make, sheet } from "./element.js";
+import colours from "./colours.css";
+import css from "./push.css";
+
+const STYLE = sheet(colours, css);
+const WORDS = /** @type {const} */ ({ off: "pushOn", on: "pushOff", denied: "pushDenied" });
+
+/** `<taskbell-push>`: a button that turns Web Push on and off in this browser; hidden where there is none. */
+export class PushElement extends TaskbellElement {
+  #button = make("button", "button", { type: "button" });
+  #connected = new AbortController();
+
+  constructor() {
+    super();
+    this.shade(STYLE).append(this.#button);
+    this.#button.addEventListener("click", () => this.#turn());
+  }
+
+  connectedCallback() {
+    const { signal } = (this.#connected = new AbortController());
+    this.client.push?.addEventListener("state", () => this.#paint(), { signal });
+    this.#paint();
+  }
+
+  disconnectedCallback() {
+    this.#connected.abort();
+  }
+
+  async #turn() {
+    const { push } = this.client;
+    if (push === null) return;
+    this.#button.disabled = true;
+    try {
+      await (push.state === "on" ? push.unsubscribe() : push.subscribe());
+    } catch (error) {
+      reportError(error);
+    }
+    this.#paint();
+  }
+
+  #paint() {
+    const { push } = this.client;
+    this.hidden = push === null;
+    if (push === null) return;
+    this.#button.textContent = this.words.say(WORDS[push.state]);
+    this.#button.disabled = push.state === "denied";
+  }
+}
