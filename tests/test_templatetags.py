@@ -21,6 +21,7 @@ from django.urls import include, path
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import override
 
+from taskbell import notify
 from taskbell.inbox.push.keys import new_private, public_of
 from taskbell.models import Log, Outbox, Run
 from taskbell.runs.facts import to_row
@@ -95,6 +96,7 @@ class TestScript:
             "src": "/static/taskbell/taskbell.js",
             "data-events": "/events/",
             "data-runs": "/taskbell/runs/",
+            "data-notifications": "/taskbell/notifications/",
             "data-person": person_key(request),
             "data-account": account_name(str(user.pk)),
             "data-cursor": str(place_of_head("default")),
@@ -137,9 +139,8 @@ class TestScript:
     def test_escapes_what_it_writes(self, user: User) -> None:
         assert 'nonce="&quot;&gt;"' in render("{% taskbell_script %}", request_of(user, csp_nonce='">'))
 
-    @override_settings(ROOT_URLCONF="tests.urls")
     def test_does_without_the_api(self, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("taskbell.templatetags.taskbell._api", lambda: "")
+        monkeypatch.setattr("taskbell.templatetags.taskbell._address", lambda name: "")
         assert "data-runs" not in attributes(render("{% taskbell_script %}", request_of(user)))
 
     def test_starts_from_now_where_there_is_no_log_yet(self, user: User) -> None:
@@ -314,6 +315,41 @@ class TestRun:
         assert json.loads(attributes(shown)["data-run"])["label"] == evil
 
 
+class TestInbox:
+    def test_counts_and_lists_what_there_is(self, user: User) -> None:
+        for number in range(7):
+            notify(user, f"Number {number}", body="<b>", url="/page/?a=1&b=2" if number == 6 else "")
+        notify(User.objects.create_user("bob"), "Not yours")
+        shown = render("{% taskbell_inbox limit=2 %}", request_of(user))
+        found = attributes(shown)
+        assert (found["data-unread"], found["data-cursor"]) == ("7", str(place_of_head("default")))
+        assert "<summary>Inbox (7)</summary>" in shown
+        assert re.findall(r"<li>(.*?)</li>", shown) == [
+            '<a href="/page/?a=1&amp;b=2">Number 6</a>: &lt;b&gt; (Unread)',
+            "Number 5: &lt;b&gt; (Unread)",
+        ]
+
+    def test_writes_a_number_that_a_script_can_read(self, user: User) -> None:
+        for number in range(1_001):
+            notify(user, str(number))
+        with override_settings(USE_THOUSAND_SEPARATOR=True), override("de"):
+            shown = render("{% taskbell_inbox %}", request_of(user))
+        assert attributes(shown)["data-unread"] == "1001"
+        assert "Inbox (1.001)" in shown
+
+    def test_says_that_there_is_nothing(self, user: User) -> None:
+        shown = render("{% taskbell_inbox %}", request_of(user))
+        assert "<summary>Inbox</summary><ul><li>No messages yet</li></ul>" in shown
+
+    def test_speaks_the_language_of_the_page(self, user: User) -> None:
+        with override("ko"):
+            assert "<summary>알림함</summary>" in render("{% taskbell_inbox %}", request_of(user))
+
+    def test_is_nothing_without_the_api(self, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("taskbell.templatetags.taskbell._address", lambda name: "")
+        assert render("{% taskbell_inbox %}", request_of(user)) == ""
+
+
 class TestRuns:
     def test_lists_the_person_s_own(self, user: User) -> None:
         runs = {str(uuid4()) for _ in range(3)}
@@ -335,17 +371,18 @@ class TestRuns:
 
 
 @pytest.mark.parametrize(
-    "tag", ["{% taskbell_script %}", "{% taskbell_toasts %}", "{% taskbell_run 'x' %}", "{% taskbell_runs %}"]
+    "tag",
+    ["script %}", "toasts %}", "run 'x' %}", "runs %}", "inbox %}"],
 )
 class TestEveryTag:
     def test_renders_nothing_for_nobody(self, tag: str, django_assert_num_queries: Any) -> None:
         with django_assert_num_queries(0):
-            assert render(tag, request_of(AnonymousUser())) == ""
-            assert render(tag, HttpRequest()) == ""
+            assert render("{% taskbell_" + tag, request_of(AnonymousUser())) == ""
+            assert render("{% taskbell_" + tag, HttpRequest()) == ""
 
     def test_says_what_is_missing_without_a_request(self, tag: str) -> None:
         with pytest.raises(ImproperlyConfigured, match=r"context_processors\.request"):
-            Template("{% load taskbell %}" + tag).render(Context())
+            Template("{% load taskbell %}{% taskbell_" + tag).render(Context())
 
 
 def test_toasts(user: User) -> None:

@@ -7,26 +7,29 @@ from django.http import HttpRequest, HttpResponse
 from django.template import RequestContext, Template
 
 PAGE = """{% load taskbell %}<!doctype html>
-<html lang="{{ lang }}">
+<html lang="{{ lang }}" dir="{{ dir }}">
 <head>
   <meta charset="utf-8"><title>Page</title><link rel="icon" href="data:,">
   <meta name="viewport" content="width=device-width">
   <style nonce="{{ csp_nonce }}">
-    :root { color-scheme: {{ scheme }}; font-family: system-ui, sans-serif; }
+    :root { color-scheme: {{ scheme }}; font-family: system-ui, sans-serif; background: Canvas; }
     body { margin: 2rem auto; max-inline-size: 40rem; padding: 0 1rem; }
+    header { display: flex; justify-content: flex-end; }
   </style>
   {% taskbell_script %}
 </head>
 <body>
+  {% if inbox %}<header>{% taskbell_inbox %}</header>{% endif %}
   <main>
     <h1>Tasks</h1>
     {% if run %}<section aria-label="One">{% taskbell_run run %}</section>{% endif %}
     {% if runs %}<section aria-label="All">{% taskbell_runs %}</section>{% endif %}
   </main>
-  {% taskbell_toasts %}
+  {% if not silent %}{% taskbell_toasts %}{% endif %}
 </body>
 </html>"""
 
+USUAL = {"lang": "en", "dir": "ltr", "scheme": "light"}
 POLICY = (
     "default-src 'none'; script-src 'nonce-{0}'; style-src 'nonce-{0}'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -39,8 +42,8 @@ def blank(request: HttpRequest) -> HttpResponse:
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    asked = {key: request.GET.get(key, "") for key in ("run", "runs")}
-    asked |= {"lang": request.GET.get("lang", "en"), "scheme": request.GET.get("scheme", "light")}
+    asked = {key: request.GET.get(key, "") for key in ("run", "runs", "inbox", "silent")}
+    asked |= {key: request.GET.get(key, usual) for key, usual in USUAL.items()}
     return _render(request, PAGE, asked)
 
 

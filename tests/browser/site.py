@@ -14,6 +14,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.shadowroot import ShadowRoot
 from selenium.webdriver.support.wait import WebDriverWait
 
+from taskbell import notify
 from taskbell.models import Outbox
 from taskbell.runs.facts import to_row
 from taskbell.runs.states import Fact, Identity, Kind
@@ -24,6 +25,11 @@ WAIT: Final = 15
 # What Chromium itself says of a server that is away, or of a request that was ended by leaving the page.
 NETWORK: Final = ("net::ERR_", "502", "503")
 
+
+TEXTS: Final = """
+return [...(document.querySelector(arguments[0])?.shadowRoot.querySelectorAll(`[part~=${arguments[1]}]`) ?? [])]
+  .filter((part) => part.checkVisibility()).map(({innerText}) => innerText.trim().replace(/\\n+/g, "\\n"))
+"""
 
 BLANK: Final[dict[str, Any]] = {
     "name": "photos.tasks.resize",
@@ -99,6 +105,10 @@ class Site:
         insert([to_row(Fact(identity=identity, kind=kind, at=time.time(), execution="1", **fields))])
         return identity.task_id
 
+    def notify(self, title: str, **fields: Any) -> None:
+        """Leave a notification in the inbox of the one person."""
+        notify(self.ann, title, **fields)
+
     def publish(self, type: str, payload: Any, channel: str | None = None) -> None:
         who = {"channel": channel} if channel else {"user_key": key_of(self.ann)}
         insert([Outbox(kind="event", type=type, payload=json.dumps(payload), **who)])
@@ -119,8 +129,9 @@ class Site:
         return self.browser.find_element(By.CSS_SELECTOR, selector).shadow_root
 
     def texts(self, selector: str, part: str) -> list[str]:
-        found = self.shadow(selector).find_elements(By.CSS_SELECTOR, f"[part~={part}]")
-        return [element.text for element in found if element.is_displayed()]
+        """Return what is in sight of a part, read at one moment: what is live may go between two questions."""
+        found: list[str] = self.run(TEXTS, selector, part)
+        return found
 
     def toasts(self) -> list[str]:
         return [text.replace("\n✕", "") for text in self.texts("taskbell-toasts", "toast")]

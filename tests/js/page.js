@@ -1,6 +1,7 @@
 // A client as a page makes it, on a server, a clock and storage that tests hold in their hands.
 
 import { Client } from "../../src/taskbell/js/client.js";
+import { PAGE } from "../../src/taskbell/js/inbox.js";
 import { hasEnded } from "../../src/taskbell/js/runs.js";
 import { Place } from "../../src/taskbell/js/place.js";
 import { FakeClock, FakeServer, FakeStorage, OPENING, cursor, ping, settle } from "./fakes.js";
@@ -49,8 +50,8 @@ export function listen(client, type) {
 export class FakeApi {
   asked = [];
   /** @param {object} options `runs` is the list, `others` are found by id only */
-  constructor({ runs = [], others = [], at = 5, fail = [] } = {}) {
-    Object.assign(this, { runs, others, at, fail });
+  constructor({ runs = [], others = [], notifications = [], unread = 0, at = 5, fail = [] } = {}) {
+    Object.assign(this, { runs, others, kept: notifications, unread, at, fail });
   }
   async list() {
     return this.#answer("list", () => ({ runs: this.runs, cursor: cursor(this.at) }));
@@ -66,6 +67,14 @@ export class FakeApi {
     const { run } = await this.#answer(`cancel ${id}`, async () => this.#find(id));
     if (run === null) throw new Error("No such run.", { cause: 404 });
     return { ...run, cancelling: !hasEnded(run) };
+  }
+  async notifications(before = "") {
+    const from = before ? this.kept.findIndex(({ id }) => id === before) + 1 : 0;
+    const answer = () => ({ notifications: this.kept.slice(from, from + PAGE), unread: this.unread, cursor: cursor(this.at) });
+    return this.#answer(`notifications ${before}`.trim(), answer);
+  }
+  async mark(how, which) {
+    return this.#answer(`${how} ${which}`, () => ({ unread: this.unread }));
   }
   async #answer(what, make) {
     this.asked.push(what);

@@ -110,7 +110,8 @@ describe("words", () => {
   test("both languages say the same things", () => assert.deepEqual(Object.keys(strings.ko), Object.keys(strings.en)));
 
   test("both languages leave the same gaps", () => {
-    for (const key of Object.keys(strings.en)) assert.equal(strings.ko[key].includes("{}"), strings.en[key].includes("{}"), key);
+    const gaps = (entry) => new Set((typeof entry === "string" ? [entry] : Object.values(entry)).map((text) => text.split("{}").length - 1));
+    for (const key of Object.keys(strings.en)) assert.deepEqual(gaps(strings.ko[key]), gaps(strings.en[key]), key);
   });
 
   for (const [lang, expected] of [["en", "Failed"], ["ko", "실패"], ["ko-KR", "실패"], ["KO", "실패"], ["de", "Failed"], ["", "Failed"], ["__proto__", "Failed"], ["constructor", "Failed"]]) {
@@ -127,15 +128,48 @@ describe("words", () => {
   test("steps are counted", () => {
     assert.equal(wordsFor("en").say("steps", 3, 7), "3 of 7 steps");
     assert.equal(wordsFor("ko").say("steps", 0, 7), "단계 0/7");
+    assert.equal(wordsFor("en").say("steps", 0, 1), "0 of 1 step");
+    assert.equal(wordsFor("en").say("unread", 1), "1 unread message");
+    assert.equal(wordsFor("en").say("unread", 1_200), "1,200 unread messages");
+  });
+
+  test("numbers are those of the page's language, also where its words are not ours", () => {
+    assert.equal(wordsFor("de").percent(0.375), "38\u00a0%");
+    assert.equal(wordsFor("de").say("unread", 12_345), "12.345 unread messages");
+    assert.equal(wordsFor("ko").number(12_345), "12,345");
+    for (const lang of ["", "no tag at all", "ko_KR", "x"]) assert.equal(typeof wordsFor(lang).percent(0.5), "string");
+  });
+
+  test("the next attempt runs down when it is near", () => {
+    const now = new Date(2026, 0, 1, 14, 0, 0).getTime();
+    const due = (seconds, lang = "en-GB") => wordsFor(lang).due(new Date(now + seconds * 1000), now);
+    assert.equal(due(42), "Tries again at 14:00 (in 42 seconds)");
+    assert.equal(due(1), "Tries again at 14:00 (in 1 second)");
+    assert.equal(due(300), "Tries again at 14:05 (in 5 minutes)");
+    assert.equal(due(7_200), "Tries again at 16:00");
+    assert.equal(due(86_400), "Tries again at 2 Jan 2026, 14:00");
+    assert.equal(due(0), "Tries again any moment");
+    // A clock that is wrong must not count for ever.
+    assert.equal(due(-5_000), "Tries again any moment");
+    assert.match(due(42, "ko"), /2:00에 다시 시도 \(42초 후\)$/);
+  });
+
+  test("how long ago it was", () => {
+    const now = new Date(2026, 0, 9, 14, 0, 0).getTime();
+    const ago = (seconds, lang = "en-GB") => wordsFor(lang).ago(new Date(now - seconds * 1000), now);
+    assert.deepEqual([ago(5), ago(-3_600), ago(90), ago(7_300), ago(86_400)], ["now", "now", "1 minute ago", "2 hours ago", "yesterday"]);
+    assert.equal(ago(8 * 86_400), "1 Jan 2026, 14:00");
+    assert.deepEqual([ago(5, "ko"), ago(90, "ko"), ago(86_400, "ko")], ["지금", "1분 전", "어제"]);
   });
 
   test("dollar signs in a value are only text", () => assert.equal(wordsFor("en").say("reference", "$& $1"), "Reference $& $1"));
 
   test("trouble is told with what there is", () => {
-    const { trouble } = wordsFor("en");
-    assert.deepEqual(trouble(run({ state: "failed", error: { message: "Too dark.", reference: null } })), ["Too dark."]);
-    assert.deepEqual(trouble(run({ state: "failed", error: { message: null, reference: "a1" } })), ["Something went wrong.", "Reference a1"]);
-    assert.deepEqual(trouble(run({ state: "lost" })), ["The worker stopped."]);
-    assert.deepEqual(trouble(run({ state: "succeeded" })), []);
+    const { why, reference } = wordsFor("en");
+    const trouble = (fields) => [why(run(fields)), reference(run(fields))];
+    assert.deepEqual(trouble({ state: "failed", error: { message: "Too dark.", reference: null } }), ["Too dark.", ""]);
+    assert.deepEqual(trouble({ state: "failed", error: { message: null, reference: "a1" } }), ["Something went wrong.", "Reference a1"]);
+    assert.deepEqual(trouble({ state: "lost" }), ["The worker stopped.", ""]);
+    assert.deepEqual(trouble({ state: "succeeded" }), ["", ""]);
   });
 });

@@ -14,7 +14,8 @@ import { Watch } from "./watch.js";
 
 /**
  * @import { Handler } from "./handlers.js"
- * @import { Place } from "./place.js"
+ * @import { Mark, NotificationPage } from "./inbox.js"
+ * @import { Place, Unread } from "./place.js"
  * @import { Push } from "./push.js"
  * @import { Run } from "./runs.js"
  * @import { Message } from "./sse.js"
@@ -27,7 +28,7 @@ import { Watch } from "./watch.js";
  * @property {number} ping seconds between two pings of the server
  * @property {string} [account] whose the page is
  * @property {Place} place
- * @property {Api | null} api null where the project serves none: then nothing is read anew or cancelled
+ * @property {Api | null} api null where the project serves none: then nothing is read anew, cancelled or marked
  * @property {Open} open
  * @property {Clock} clock
  * @property {() => number} [random]
@@ -119,16 +120,45 @@ export class Client extends EventTarget {
    * @param {string} id
    */
   async cancel(id) {
-    const { api } = this.#options;
-    if (api === null) throw new Error('Nothing can be cancelled without path("…", include("taskbell.urls.api")).');
-    const run = await api.cancel(id);
+    const run = await this.#api.cancel(id);
     for (const watch of this.#watches) if (watch.means(run)) watch.answer(run);
     return run;
+  }
+
+  /**
+   * Say that a person could see these notifications: they are not pushed to their devices any more.
+   * @param {Mark} which ids, or "all"
+   */
+  async seen(which) {
+    return this.#api.mark("seen", which);
+  }
+
+  /**
+   * Say that a person has read these notifications. Resolves with how many are unread then; so are all tabs told.
+   * @param {Mark} which ids, or "all"
+   */
+  async read(which) {
+    return this.#api.mark("read", which);
+  }
+
+  /**
+   * Read a page of the person's notifications, newest first.
+   * @param {string} [before] the id of the oldest that is known
+   * @returns {Promise<NotificationPage>}
+   */
+  async notifications(before) {
+    return this.#api.notifications(before);
   }
 
   /** Whether the project serves the API, by which runs are read anew and cancelled. */
   get hasApi() {
     return this.#options.api !== null;
+  }
+
+  get #api() {
+    const { api } = this.#options;
+    if (api === null) throw new Error('This needs path("…", include("taskbell.urls.api")) in the URLconf.');
+    return api;
   }
 
   /**
@@ -169,12 +199,12 @@ export class Client extends EventTarget {
     for (const stream of this.#streams) stream.wake();
   }
 
-  /** Keep endings that nobody had time to read for the person's next page. @param {Run[]} runs */
-  leaveUnread(runs) {
-    if (this.status !== "signed-out") this.#options.place.leaveUnread(runs);
+  /** Keep what nobody had time to read for the person's next page. @param {Unread[]} unread */
+  leaveUnread(unread) {
+    if (this.status !== "signed-out") this.#options.place.leaveUnread(unread);
   }
 
-  /** @returns {Run[]} what the page before has left */
+  /** @returns {Unread[]} what the page before has left */
   takeUnread() {
     return this.#options.place.takeUnread();
   }

@@ -27,14 +27,16 @@ const SIGN_OUT_MS = 3_000;
  * Make the client of a page; the window's events move it.
  * @param {DOMStringMap} data what the tag `{% taskbell_script %}` wrote
  */
-export function connect({ events = "", runs, person, account, cursor = "", ping, csrf = "", csrfHeader = "X-CSRFToken", push, pushKey }) {
+export function connect(data) {
+  const { events = "", runs, notifications, person, account, cursor = "", ping, push, pushKey } = data;
+  const { csrf = "", csrfHeader = "X-CSRFToken" } = data;
   const client = new Client({
     events,
     cursor,
     ping: Number(ping),
     account,
     place: new Place(memory("sessionStorage"), String(person)),
-    api: runs ? api(runs, { header: csrfHeader, token: csrf }, account) : null,
+    api: runs ? api({ runs, notifications, csrf, csrfHeader, account }) : null,
     open,
     clock,
     report: (error) => reportError(error),

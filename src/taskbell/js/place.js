@@ -1,11 +1,16 @@
 /**
- * What one tab remembers from page to page: the last cursor that was handled, and endings nobody had time to read.
+ * What one tab remembers from page to page: the last cursor that was handled, and messages nobody had time to read.
  * It goes with the person: another person's is thrown away at once, one's own at sign-out.
  */
 
 const PREFIX = "taskbell:";
 
-/** @import { Run } from "./runs.js" */
+/**
+ * @import { Notification } from "./inbox.js"
+ * @import { Run } from "./runs.js"
+ *
+ * @typedef {{ run: Run, notification?: undefined } | { notification: Notification, run?: undefined }} Unread
+ */
 
 export class Place {
   #storage;
@@ -31,14 +36,14 @@ export class Place {
   }
 
   /**
-   * Leave endings for the next page.
-   * @param {Run[]} runs
+   * Leave messages for the next page.
+   * @param {Unread[]} unread
    */
-  leaveUnread(runs) {
-    this.#try((storage) => storage.setItem(`${this.#key}unread`, JSON.stringify(runs)));
+  leaveUnread(unread) {
+    this.#try((storage) => storage.setItem(`${this.#key}unread`, JSON.stringify(unread)));
   }
 
-  /** @returns {Run[]} what the page before has left; it is left once */
+  /** @returns {Unread[]} what the page before has left; it is left once */
   takeUnread() {
     return (
       this.#try((storage) => {

@@ -1,5 +1,7 @@
 /** A run as the server tells it, and what may be read off it. Pure. */
 
+import { safeUrl } from "./links.js";
+
 /**
  * @typedef {"queued" | "running" | "retrying" | "succeeded" | "failed" | "cancelled" | "expired" | "skipped" | "lost"} State
  *
@@ -59,8 +61,7 @@ export function fraction({ done, total }) {
 }
 
 /**
- * What a run's result offers to read: some text, perhaps with an address behind it. Links are http(s) or nothing,
- * because a result is data that a task may have from anyone.
+ * What a run's result offers to read: some text, perhaps with an address behind it.
  * @param {unknown} result text, or an object with `url` and perhaps `label`
  * @param {string} base what a relative address is relative to
  * @returns {{ text: string, url: string | null } | null}
@@ -70,17 +71,4 @@ export function readResult(result, base) {
   const { url, label } = /** @type {Record<string, unknown>} */ (result ?? {});
   if (typeof url !== "string") return null;
   return { text: typeof label === "string" ? label : url, url: safeUrl(url, base) };
-}
-
-/**
- * @param {string} text
- * @param {string} base
- */
-function safeUrl(text, base) {
-  try {
-    const url = new URL(text, base);
-    return url.protocol === "https:" || url.protocol === "http:" ? url.href : null;
-  } catch {
-    return null;
-  }
 }

@@ -5,6 +5,9 @@
  * a site is deployed ends it; and it hides the status and Retry-After by which signed-out, overloaded and broken differ.
  */
 
+import { PAGE } from "./inbox.js";
+
+/** @import { Mark, NotificationPage } from "./inbox.js" */
 /** @import { Run, Snapshot } from "./runs.js" */
 
 const ACCOUNT = "Taskbell-Account";
@@ -53,39 +56,73 @@ async function* pieces(response) {
 /**
  * What a client asks the server. `list` and `run` read: the runs, and one by its own or its engine's id, null where the
  * person has no such. `cancel` asks for the end of one and gets it as it is then: cancelling, or how it had ended.
+ * `notifications` reads a page of them, `mark` says which were seen or read. What sends something rejects with an error
+ * whose `cause` is the status, if there was one.
  * @typedef {object} Api
  * @property {() => Promise<Snapshot>} list
  * @property {(id: string) => Promise<{ run: Run | null, cursor: string }>} run
- * @property {(id: string) => Promise<Run>} cancel rejects with an error whose `cause` is the status, if there was one
+ * @property {(id: string) => Promise<Run>} cancel
+ * @property {(before?: string) => Promise<NotificationPage>} notifications
+ * @property {(how: "seen" | "read", which: Mark) => Promise<{ unread: number }>} mark
  *
- * @typedef {object} Csrf by which Django knows that a page of its own asks
- * @property {string} header
- * @property {string} token
+ * @typedef {object} Addresses
+ * @property {string} runs the list of runs; one of them is below it
+ * @property {string} [notifications] the list of notifications, and below it what marks them
+ * @property {string} [csrf] the token by which Django knows that a page of its own asks
+ * @property {string} [csrfHeader] and what carries it
+ * @property {string} [account] whose the page is
  */
 
 // Whoever pressed a button should not wait longer for a word about it.
 const POST_MS = 20_000;
 
 /**
- * @param {string} runs the address of the list; a run's own is below it
- * @param {Csrf} csrf
- * @param {string} [account] whose the page is
+ * @param {Addresses} addresses
  * @returns {Api}
  */
-export const api = (runs, csrf, account) => ({
-  list: () => get(runs, account),
-  run: (id) =>
-    get(`${runs}${encodeURIComponent(id)}/`, account).catch((error) => {
-      if (error.cause === 404) return { run: null, cursor: "" };
-      throw error;
-    }),
-  async cancel(id) {
-    const { status, answer } = await post(`${runs}${encodeURIComponent(id)}/cancel/`, csrf);
-    // What has ended cannot be cancelled any more, and how it ended is the answer.
-    if ([202, 409].includes(status) && answer.run) return answer.run;
-    throw refusal(status, answer);
-  },
-});
+export const api = ({ runs, notifications = "", csrf = "", csrfHeader = "X-CSRFToken", account }) => {
+  /**
+   * Send something. It is never sent again by itself: a token that is refused once is refused always.
+   * @param {string} url
+   * @param {object} [said]
+   */
+  const post = async (url, said) => {
+    const response = await fetch(url, {
+      method: "POST",
+      headers: { [csrfHeader]: csrf, "Content-Type": "application/json" },
+      body: JSON.stringify(said),
+      credentials: "include",
+      // What was clicked may lead to another page before this is on its way.
+      keepalive: true,
+      signal: AbortSignal.timeout(POST_MS),
+    }).catch((error) => {
+      throw new Error("The server does not answer. Ask again: twice does no harm.", { cause: error });
+    });
+    // Where a form to sign in or a proxy's page came instead, there is no answer.
+    return { status: response.status, answer: await response.json().catch(() => ({})) };
+  };
+
+  return {
+    list: () => get(runs, account),
+    run: (id) =>
+      get(`${runs}${encodeURIComponent(id)}/`, account).catch((error) => {
+        if (error.cause === 404) return { run: null, cursor: "" };
+        throw error;
+      }),
+    async cancel(id) {
+      const { status, answer } = await post(`${runs}${encodeURIComponent(id)}/cancel/`);
+      // What has ended cannot be cancelled any more, and how it ended is the answer.
+      if ([202, 409].includes(status) && answer.run) return answer.run;
+      throw refusal(status, answer);
+    },
+    notifications: (before) => get(`${notifications}?limit=${PAGE}${before ? `&before=${before}` : ""}`, account),
+    async mark(how, which) {
+      const { status, answer } = await post(`${notifications}${how}/`, which === "all" ? { all: true } : { ids: which });
+      if (status === 202 && "unread" in answer) return answer;
+      throw refusal(status, answer);
+    },
+  };
+};
 
 /**
  * Read JSON; what a proxy says instead, even with 200, is none and throws. The `cause` of a refusal is its status.
@@ -98,20 +135,6 @@ async function get(url, account) {
   const status = isAnothers(response.headers.get(ACCOUNT), account) ? 401 : response.status;
   if (status !== 200) throw new Error(url, { cause: status });
   return response.json();
-}
-
-/**
- * Send something. It is never sent again by itself: a token that is refused once is refused always.
- * @param {string} url
- * @param {Csrf} csrf
- */
-async function post(url, { header, token }) {
-  const options = { method: "POST", headers: { [header]: token }, signal: AbortSignal.timeout(POST_MS) };
-  const response = await fetch(url, { ...options, credentials: "include" }).catch((error) => {
-    throw new Error("The server does not answer. Ask again: twice does no harm.", { cause: error });
-  });
-  // Where a form to sign in or a proxy's page came instead, there is no answer.
-  return { status: response.status, answer: await response.json().catch(() => ({})) };
 }
 
 /**

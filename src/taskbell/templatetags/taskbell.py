@@ -20,12 +20,13 @@ from django.template.context import RequestContext
 from django.templatetags.static import static
 from django.urls import NoReverseMatch, reverse
 from django.utils.crypto import salted_hmac
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 
 from taskbell.conf import current
 from taskbell.inbox.push.config import configured
+from taskbell.inbox.read import list_notifications
 from taskbell.models import Run
 from taskbell.runs.read import RunView, get_run, list_runs
 from taskbell.runs.states import ENDINGS
@@ -35,6 +36,7 @@ from taskbell.store.people import account_name
 
 # The elements speak by the same words, so that a page says the same with and without JavaScript.
 WORDS: Final = Path(__file__).parents[1] / "js/strings.json"
+API: Final = {"data-runs": "taskbell:runs", "data-notifications": "taskbell:notifications"}
 DEFAULT_LANGUAGE: Final = "en"
 KEY_LENGTH: Final = 20
 
@@ -54,7 +56,7 @@ def taskbell_script(context: RequestContext) -> SafeString:
         static("taskbell/taskbell.js"),
         format_html(' nonce="{}"', nonce) if nonce else "",
         reverse("taskbell-events:own"),
-        format_html(' data-runs="{}"', _api()) if _api() else "",
+        _addresses(),
         person_key(request),
         account_name(key_of(request.user)),  # type: ignore[arg-type]
         page_cursor(request),
@@ -68,7 +70,7 @@ def taskbell_script(context: RequestContext) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def taskbell_toasts(context: RequestContext) -> SafeString:
-    """Say it when a run ends, on every page that has this tag. Put it once in the base template."""
+    """Say when a run ends, and what notifications say, on every page with this tag. Put it once in the base."""
     return SafeString("<taskbell-toasts></taskbell-toasts>" if _user(_request(context)) else "")
 
 
@@ -106,6 +108,17 @@ def taskbell_runs(context: RequestContext, limit: int = 20) -> dict[str, Any]:
         "list": [_shown(run, cursor) for run in found],
         "words": _words(),
     }
+
+
+@register.inclusion_tag("taskbell/inbox.html", takes_context=True)
+def taskbell_inbox(context: RequestContext, limit: int = 5) -> dict[str, Any]:
+    """Show the person's inbox: a bell with a panel, and `limit` notifications to those who have no JavaScript."""
+    request = _request(context)
+    user = _user(request)
+    if user is None or not _address("taskbell:notifications"):
+        return {"inbox": None}
+    page_cursor(request)
+    return {"inbox": list_notifications(user, limit), "words": _words()}
 
 
 def page_cursor(request: HttpRequest) -> str:
@@ -146,9 +159,9 @@ def _shown(run: RunView, cursor: str) -> dict[str, Any]:
     }
 
 
-def _steps(run: RunView, words: dict[str, str]) -> str:
+def _steps(run: RunView, words: dict[str, Any]) -> str:
     done, total = run.run.steps.ended, run.run.steps.known  # type: ignore[union-attr]
-    return words["steps"].replace("{}", str(done), 1).replace("{}", str(total), 1)
+    return _plural(words["steps"], total).replace("{}", str(done), 1).replace("{}", str(total), 1)
 
 
 def _word_of(run: RunView) -> str:
@@ -195,28 +208,38 @@ def _csrf_header() -> str:
 
 def _push() -> SafeString:
     """Return where browsers subscribe, and by which key; empty where the site sends no Web Push."""
-    config = configured()
-    try:
-        address = reverse("taskbell:push")
-    except NoReverseMatch:
+    config, address = configured(), _address("taskbell:push")
+    if config is None or not address:
         return SafeString()
-    return format_html(' data-push="{}" data-push-key="{}"', address, config.public_key) if config else SafeString()
+    return format_html(' data-push="{}" data-push-key="{}"', address, config.public_key)
 
 
-def _api() -> str:
+def _addresses() -> SafeString:
+    """Return where the API is, without what a project does not serve."""
+    served = [(attribute, _address(name)) for attribute, name in API.items()]
+    return format_html_join("", ' {}="{}"', [(attribute, address) for attribute, address in served if address])
+
+
+def _address(name: str) -> str:
     try:
-        return reverse("taskbell:runs")
+        return reverse(name)
     except NoReverseMatch:
         return ""
 
 
-def _words() -> dict[str, str]:
+def _plural(entry: Any, count: int) -> str:
+    """Return the form of an entry for a number. Korean has one form, and English two."""
+    form: str = entry if isinstance(entry, str) else entry["one" if count == 1 else "other"]
+    return form
+
+
+def _words() -> dict[str, Any]:
     tables = _tables()
     language = (get_language() or DEFAULT_LANGUAGE).partition("-")[0]
     return tables.get(language, tables[DEFAULT_LANGUAGE])
 
 
 @cache
-def _tables() -> dict[str, dict[str, str]]:
-    tables: dict[str, dict[str, str]] = json.loads(WORDS.read_text(encoding="utf-8"))
+def _tables() -> dict[str, dict[str, Any]]:
+    tables: dict[str, dict[str, Any]] = json.loads(WORDS.read_text(encoding="utf-8"))
     return tables

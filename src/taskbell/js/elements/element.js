@@ -49,6 +49,7 @@ export function sheet(...css) {
 export function make(tag, part = "", attributes = {}, ...children) {
   const made = document.createElement(tag);
   if (part) made.setAttribute("part", part);
+  if (tag === "button") made.setAttribute("type", "button");
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   made.append(...children);
   return made;
@@ -63,3 +64,6 @@ export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
   element.hidden = text === "";
 }
+
+/** Whether somebody else on this page says what happens, so that nothing is said twice. */
+export const toastsSay = () => document.querySelector("taskbell-toasts") !== null;

@@ -1,13 +1,13 @@
 import { TaskbellElement, make, sheet } from "./element.js";
-import colours from "./colours.css";
+import base from "./base.css";
 import css from "./push.css";
 
-const STYLE = sheet(colours, css);
+const STYLE = sheet(base, css);
 const WORDS = /** @type {const} */ ({ off: "pushOn", on: "pushOff", denied: "pushDenied" });
 
 /** `<taskbell-push>`: a button that turns Web Push on and off in this browser; hidden where there is none. */
 export class PushElement extends TaskbellElement {
-  #button = make("button", "button", { type: "button" });
+  #button = make("button", "button");
   #connected = new AbortController();
 
   constructor() {

@@ -1,7 +1,7 @@
 import { fraction, hasEnded, isTrouble, readResult } from "../runs.js";
-import { percent, time } from "../strings.js";
-import { TaskbellElement, make, sheet, write } from "./element.js";
-import colours from "./colours.css";
+import { TaskbellElement, make, sheet, toastsSay, write } from "./element.js";
+import { Steps } from "./steps.js";
+import base from "./base.css";
 import css from "./run.css";
 
 /**
@@ -9,11 +9,12 @@ import css from "./run.css";
  * @import { Watch } from "../watch.js"
  */
 
-const STYLE = sheet(colours, css);
+const STYLE = sheet(base, css);
 
 /**
- * `<taskbell-run run="ID">`: one run, live. Attributes: `run` is our id or the engine's; `data-run` and `data-cursor`
- * are the state that the server rendered, and where in the log it held. A slot `result` replaces how results are shown.
+ * `<taskbell-run run="ID">`: one run, live, with a button that cancels it. Attributes: `run` is our id or the engine's;
+ * `data-run` and `data-cursor` are the state that the server rendered, and where in the log it held. A slot `result`
+ * replaces how results are shown.
  *
  * Dispatches `taskbell:run` (bubbles, detail: the run) at every change; prevented, the element leaves itself as it is.
  */
@@ -22,6 +23,9 @@ export class RunElement extends TaskbellElement {
   #watch = null;
   /** Whether a cancel was asked for, here or elsewhere: an event on its way may not know it yet. */
   #asked = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #clock;
+  #steps = new Steps();
   #parts;
 
   constructor() {
@@ -29,7 +33,7 @@ export class RunElement extends TaskbellElement {
     const parts = (this.#parts = {
       label: make("span", "label"),
       state: make("span", "state"),
-      cancel: make("button", "cancel", { type: "button" }),
+      cancel: make("button", "cancel"),
       fill: make("div", "fill"),
       bar: make("div", "bar", { role: "progressbar" }),
       percent: make("span", "percent", { "aria-hidden": "true" }),
@@ -39,6 +43,8 @@ export class RunElement extends TaskbellElement {
       note: make("p", "note"),
       refused: make("p", "refused", { role: "alert" }),
       result: make("p", "result"),
+      said: make("div", "said", { role: "status" }),
+      // Who presses the button stays here when it goes.
       run: make("div", "run", { tabindex: "-1" }),
     });
     parts.cancel.addEventListener("click", () => this.#cancel());
@@ -46,14 +52,13 @@ export class RunElement extends TaskbellElement {
     parts.progress.append(parts.bar, parts.percent);
     const result = make("slot", "", { name: "result" }, parts.result);
     const head = make("div", "head", {}, parts.label, parts.state, parts.cancel);
-    parts.run.append(head, parts.progress, parts.detail, parts.error, parts.note, parts.refused, result);
-    parts.run.hidden = true;
+    const { progress, detail, error, note, refused, said } = parts;
+    parts.run.append(head, progress, detail, this.#steps.element, error, note, refused, result, said);
+    parts.run.hidden = parts.refused.hidden = true;
     this.shade(STYLE).append(parts.run);
   }
 
   connectedCallback() {
-    // In a list many speak at once; there the toasts tell what ended.
-    if (!this.closest("taskbell-runs")) this.#parts.state.setAttribute("role", "status");
     const known = this.dataset.run ? JSON.parse(this.dataset.run) : null;
     this.#watch = this.client.watch(this.getAttribute("run") ?? "", known, this.dataset.cursor);
     this.#watch.addEventListener("change", () => this.#change());
@@ -61,6 +66,7 @@ export class RunElement extends TaskbellElement {
   }
 
   disconnectedCallback() {
+    clearTimeout(this.#clock);
     const { run, cursor } = this.#watch ?? {};
     // It may only be moved, and then goes on from here.
     if (run && cursor) Object.assign(this.dataset, { run: JSON.stringify(run), cursor });
@@ -77,7 +83,17 @@ export class RunElement extends TaskbellElement {
     const run = this.run;
     if (run === null) return;
     const event = new CustomEvent("taskbell:run", { detail: run, bubbles: true, composed: true, cancelable: true });
-    if (this.dispatchEvent(event)) this.#paint(run);
+    if (!this.dispatchEvent(event)) return;
+    const { state } = this.#parts;
+    const before = state.textContent;
+    this.#paint(run);
+    if (before && before !== state.textContent) this.#announce(run);
+  }
+
+  /** In a list many would speak at once, and where there are toasts they tell of endings. @param {Run} run */
+  #announce(run) {
+    const quiet = this.closest("taskbell-runs") || (hasEnded(run) && toastsSay());
+    write(this.#parts.said, quiet ? "" : `${this.words.label(run)}: ${this.#parts.state.textContent}`);
   }
 
   async #cancel() {
@@ -86,6 +102,7 @@ export class RunElement extends TaskbellElement {
     this.#asked = true;
     write(refused, "");
     this.#repaint();
+    write(this.#parts.said, words.say("cancelling"));
     try {
       await this.#watch?.cancel();
     } catch (error) {
@@ -112,19 +129,19 @@ export class RunElement extends TaskbellElement {
     parts.run.setAttribute("part", `run ${run.late ? "late" : run.state}`);
     write(parts.label, words.label(run));
     write(parts.state, words.state({ ...run, cancelling: this.#asked }));
-    this.#paintCancel(run, ended || this.#asked || !this.client.hasApi);
+    this.#paintCancel(ended || this.#asked || !this.client.hasApi);
     this.#paintBar(run);
-    write(parts.detail, ended ? "" : details(run, words).join(" · "));
-    write(parts.error, isTrouble(run) ? words.trouble(run).join(" ") : "");
+    this.#paintDetail(run);
+    this.#steps.paint(run, words);
+    this.#paintError(run);
     this.#paintResult(run);
   }
 
-  /** @param {Run} run @param {boolean} hidden */
-  #paintCancel(run, hidden) {
-    const { cancel, run: card, refused } = this.#parts;
+  /** @param {boolean} hidden */
+  #paintCancel(hidden) {
+    const { cancel, label, run: card, refused } = this.#parts;
     write(cancel, this.words.say("cancel"));
-    cancel.setAttribute("aria-label", `${this.words.say("cancel")}: ${this.words.label(run)}`);
-    // Who pressed it by keyboard stays at this run, and does not fall back to the top of the page.
+    cancel.setAttribute("aria-label", `${this.words.say("cancel")}: ${label.textContent}`);
     if (hidden && cancel.matches(":focus")) card.focus();
     cancel.hidden = hidden;
     if (hidden) write(refused, "");
@@ -132,17 +149,50 @@ export class RunElement extends TaskbellElement {
 
   /** @param {Run} run */
   #paintBar(run) {
-    const { bar, fill, percent: said, progress } = this.#parts;
+    const { bar, fill, percent, progress, label } = this.#parts;
     const share = fraction(run);
     progress.hidden = hasEnded(run);
-    bar.setAttribute("aria-label", this.words.label(run));
+    bar.setAttribute("aria-label", label.textContent ?? "");
     fill.toggleAttribute("data-wanders", share === null && run.state === "running");
     // Rounded down: 100 % is said when there is nothing left to do.
     const hundredths = Math.floor((share ?? 0) * 100);
     if (share === null) bar.removeAttribute("aria-valuenow");
     else bar.setAttribute("aria-valuenow", String(hundredths));
     fill.style.inlineSize = share === null ? "" : `${share * 100}%`;
-    write(said, share === null ? String(run.done ?? "") : percent.format(hundredths / 100));
+    const { words } = this;
+    write(percent, share !== null ? words.percent(hundredths / 100) : run.done === null ? "" : words.number(run.done));
+  }
+
+  /** What may be said of a run that is open; the time until its next attempt runs down before one's eyes. @param {Run} run */
+  #paintDetail(run) {
+    clearTimeout(this.#clock);
+    const { words } = this;
+    const now = Date.now();
+    const due = run.next_attempt_at && run.state === "retrying" ? new Date(run.next_attempt_at) : null;
+    const lines = [
+      run.message ?? "",
+      run.late ? words.say("whyLate") : "",
+      run.attempt > 1 ? words.say("attempt", run.attempt) : "",
+      due ? words.due(due, now) : "",
+      run.state === "retrying" ? words.why(run) : "",
+    ];
+    write(this.#parts.detail, hasEnded(run) ? "" : lines.filter(Boolean).join(" · "));
+    if (due && now < due.getTime()) {
+      // Seconds run in the last minute alone; before that the text is the same for longer.
+      const pause = due.getTime() - now > 90_000 ? 15_000 : 1_000;
+      this.#clock = setTimeout(() => this.run && this.#paintDetail(this.run), pause);
+    }
+  }
+
+  /** @param {Run} run */
+  #paintError(run) {
+    const { error } = this.#parts;
+    const { words } = this;
+    const [why, reference] = isTrouble(run) ? [words.why(run), words.reference(run)] : ["", ""];
+    if (error.textContent !== [why, reference].filter(Boolean).join(" ")) {
+      error.replaceChildren(why, ...(why && reference ? [" "] : []), reference && make("span", "reference", {}, reference));
+    }
+    error.hidden = !why && !reference;
   }
 
   /** @param {Run} run */
@@ -151,20 +201,6 @@ export class RunElement extends TaskbellElement {
     const found = run.state === "succeeded" ? readResult(run.result, document.baseURI) : null;
     result.hidden = found === null;
     if (found === null) result.replaceChildren();
-    else result.replaceChildren(found.url === null ? found.text : make("a", "", { href: found.url }, found.text));
+    else result.replaceChildren(found.url === null ? found.text : make("a", "link", { href: found.url }, found.text));
   }
-}
-
-/**
- * @param {Run} run
- * @param {import("../strings.js").Words} words
- */
-function details(run, words) {
-  return [
-    run.message ?? "",
-    run.steps ? words.say("steps", run.done ?? 0, run.steps.total) : "",
-    run.attempt > 1 ? words.say("attempt", run.attempt) : "",
-    run.next_attempt_at ? words.say("next", time.format(new Date(run.next_attempt_at))) : "",
-    ...(run.state === "retrying" ? words.trouble(run) : []),
-  ].filter(Boolean);
 }

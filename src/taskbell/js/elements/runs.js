@@ -1,12 +1,12 @@
 import { TaskbellElement, make, sheet, write } from "./element.js";
-import colours from "./colours.css";
+import base from "./base.css";
 import css from "./runs.css";
 
 /**
  * @import { Run, Snapshot } from "../runs.js"
  */
 
-const STYLE = sheet(colours, css);
+const STYLE = sheet(base, css);
 
 const MOST = 20;
 
@@ -67,7 +67,11 @@ export class RunsElement extends TaskbellElement {
 
   #count() {
     for (const old of this.#runs.slice(this.#most)) old.remove();
-    write(this.#none, this.#runs.length ? "" : this.words.say("none"));
+    const { length } = this.#runs;
+    // A list without items is none.
+    if (length) this.setAttribute("role", "list");
+    else this.removeAttribute("role");
+    write(this.#none, length ? "" : this.words.say("none"));
   }
 }
 
