@@ -10,7 +10,17 @@ from django.db import OperationalError
 from django.http import HttpRequest
 from django.test import Client, override_settings
 
-from taskbell.gateway.access import Caller, Grant, Refusal, Wish, authorize, may_read, recipient_of, still_granted
+from taskbell.gateway.access import (
+    Caller,
+    Grant,
+    Refusal,
+    Wish,
+    authorize,
+    may_read,
+    open_to_anybody,
+    recipient_of,
+    still_granted,
+)
 from taskbell.models import Recipient
 
 pytestmark = [pytest.mark.django_db, pytest.mark.contract]
@@ -118,6 +128,22 @@ def test_a_new_account_with_an_old_name_has_another_channel(yamkant: User) -> No
 def test_anyone_reads_what_is_public(yamkant: User) -> None:
     for caller in [NOBODY, Caller("no such session"), session(yamkant)]:
         assert channels(authorize(caller, Wish("public:news"))) == ("public:news",)
+
+
+@override_settings(TASKBELL={"AUTHENTICATE": "tests.gateway.rules.by_token"})
+def test_nobody_asks_who_reads_what_is_public() -> None:
+    asking = Caller(request=HttpRequest())
+    for wish in [Wish("public:news"), Wish(channels=("public:news", "public:weather"))]:
+        found = authorize(asking, wish)
+        assert isinstance(found, Grant)
+        assert (found.person, found.caller) == (None, Caller()), "it is nobody's, and keeps nothing of the request"
+
+
+@pytest.mark.parametrize(
+    "wish", [Wish(), Wish("yamkant"), Wish("team:all"), Wish("public:"), Wish(channels=("public:news", "team:all"))]
+)
+def test_everything_else_is_asked_about(wish: Wish) -> None:
+    assert open_to_anybody(wish) is None
 
 
 @pytest.mark.parametrize("channel", ["project:5", "publicity:news", "public.x:news", "team:all"])

@@ -70,6 +70,18 @@ def numbers(stream: PaperStream) -> list[int]:
     return [int(event.data.strip('"').split()[1]) for event in stream.events if event.type == "message"]
 
 
+def test_who_missed_little_gets_head_opening_and_all_of_it_in_one_write() -> None:
+    scene = Scene(rows=5)
+    stream = PaperStream("a:1")
+    stream.hub = scene.hub
+    with scene.loop.running():
+        scene.hub.join(stream, scene.log.place(3), head=b"HEAD ")
+    assert stream.received.startswith(b"HEAD retry: ")
+    assert stream.received.count(b"event: message") == 2
+    assert stream.place == LIVE
+    assert not scene.loop.ready, "nothing is left for a later turn"
+
+
 def test_a_stream_opens_with_a_ping_that_says_where_it_stands() -> None:
     scene = Scene(rows=3)
     stream = scene.join(PaperStream("a:1"))

@@ -15,7 +15,11 @@ from tests.servers.process import free_port
 from tests.servers.project import Gateway, Project
 from tests.servers.sse import Cut, Stream
 
-pytestmark = [pytest.mark.proof, pytest.mark.parametrize("loop", ["asyncio", "uvloop"])]
+pytestmark = [
+    pytest.mark.proof,
+    pytest.mark.parametrize("loop", ["asyncio", "uvloop"]),
+    pytest.mark.parametrize("options", [[], ["--no-proxy-headers"]], ids=["by a task", "at once"]),
+]
 
 
 class TlsStream(Stream):
@@ -50,11 +54,11 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return key_file, certificate_file
 
 
-def serve(one: Project, loop: str) -> Gateway:
+def serve(one: Project, loop: str, *options: str) -> Gateway:
     key, signed = certificate(one.folder)
     port = free_port()
     tls = ["--ssl-keyfile", str(key), "--ssl-certfile", str(signed)]
-    detached = ["--http", "taskbell.gateway.server:StreamProtocol"]
+    detached = ["--http", "taskbell.gateway.server:StreamProtocol", *options]
     gateway = one._gateway(
         port, "-m", "uvicorn", "tests.asgi:application", "--port", str(port), "--loop", loop, *detached, *tls
     )
@@ -70,10 +74,10 @@ def answers(port: int) -> bool:
         return False
 
 
-def test_a_stream_lives_on_after_its_first_write(project: Make, loop: str) -> None:
+def test_a_stream_lives_on_after_its_first_write(project: Make, loop: str, options: list[str]) -> None:
     one = project("sqlite")
     one.configure(**QUICK)
-    gateway = serve(one, loop)
+    gateway = serve(one, loop, *options)
     with TlsStream(gateway.port, "/events/public:news/") as stream:
         assert stream.read().type == "ping"
         for number in range(3):
@@ -84,9 +88,9 @@ def test_a_stream_lives_on_after_its_first_write(project: Make, loop: str) -> No
         assert stream.rest()[-1].json == {"reason": "drain"}
 
 
-def test_a_reader_that_paused_gets_everything_in_order(project: Make, loop: str) -> None:
+def test_a_reader_that_paused_gets_everything_in_order(project: Make, loop: str, options: list[str]) -> None:
     one = project("sqlite")
-    gateway = serve(one, loop)
+    gateway = serve(one, loop, *options)
     texts = [f"{number} {'x' * 30_000}" for number in range(60)]
     with (
         TlsStream(gateway.port, "/events/public:news/", receive_buffer=4096) as paused,

@@ -12,6 +12,7 @@ from uvicorn.server import ServerState
 
 from taskbell.gateway import server as shim
 from taskbell.gateway.access import Caller, Grant, Wish
+from taskbell.gateway.asgi import EventsMiddleware
 from taskbell.gateway.server import StreamProtocol, knows_uvicorn
 from taskbell.gateway.wire import DETACH, DetachedStream
 
@@ -30,32 +31,55 @@ class Quiet:
         self.gone.append(stream)
 
 
-class Scene:
+class Scene(EventsMiddleware):
     """uvicorn's protocol on a real socket, with an application that detaches and keeps what it saw."""
 
     def __init__(self) -> None:
+        super().__init__(None)
         self.hub = Quiet()
         self.state = ServerState()
         self.protocols: list[StreamProtocol] = []
         self.scopes: list[dict[str, Any]] = []
         self.streams: list[DetachedStream] = []
         self.before_detach: Callable[[], Awaitable[None]] | None = None
+        self.at_once = self.wrapped = False
+        self.broken: str | None = None
 
-    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scopes.append(scope)
         if self.before_detach is not None:
             await self.before_detach()
+        if self.broken is not None:
+            raise ValueError(self.broken)
+        if not self._detached(scope):
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+            await send({"type": "http.response.body", "body": b"plain"})
+
+    def answer_at_once(self, scope: Any) -> bool:
+        if not self.at_once:
+            return False
+        if self.broken == "before":
+            raise ValueError(self.broken)
+        done = self._detached(scope)
+        if self.broken == "after":
+            raise ValueError(self.broken)
+        return done
+
+    def _detached(self, scope: Any) -> bool:
         grant = Grant(("public:news",), None, Wish(channels=("public:news",)), Caller())
         stream = DetachedStream(grant, "127.0.0.1", self.hub)
         detach = scope.get("extensions", {}).get(DETACH)
-        if detach is not None and detach([(b"x-test", b"1")], stream):
-            self.streams.append(stream)
-            return
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
-        await send({"type": "http.response.body", "body": b"plain"})
+        head = detach([(b"x-test", b"1")], stream) if detach is not None else None
+        if head is None:
+            return False
+        self.streams.append(stream)
+        if self.broken is None:
+            stream.write(head)
+        return True
 
     def protocol(self) -> StreamProtocol:
-        config = Config(self.app, http=StreamProtocol, interface="asgi3", ws="none", lifespan="off", log_config=None)
+        options: Any = {"interface": "asgi3", "ws": "none", "lifespan": "off", "log_config": None}
+        config = Config(self, http=StreamProtocol, proxy_headers=self.wrapped, **options)
         config.load()
         self.protocols.append(StreamProtocol(config=config, server_state=self.state, app_state={}))
         return self.protocols[-1]
@@ -198,6 +222,46 @@ def test_a_browser_that_left_is_known_to_the_cycle() -> None:
             assert scene.streams == []
 
     run(check)
+
+
+def test_a_request_begins_where_its_task_is_made() -> None:
+    async def check(scene: Scene) -> None:
+        scene.at_once = True
+        async with scene.asked() as (reader, _):
+            assert (await head_of(reader)).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert (len(scene.streams), scene.state.tasks) == (1, set())
+            assert scene.protocols[0].cycle is None, "and the parser's last call found nothing to complete"
+            scene.streams[0].write(b"more")
+            assert await reader.readexactly(4) == b"more"
+
+    run(check)
+
+
+def test_an_application_inside_another_is_asked_by_it_alone() -> None:
+    """uvicorn's own wrapper for headers of proxies, or one of the project's."""
+
+    async def check(scene: Scene) -> None:
+        scene.at_once = scene.wrapped = True
+        async with scene.asked() as (reader, _):
+            await head_of(reader)
+            assert len(scene.scopes) == len(scene.streams) == 1
+
+    run(check)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_error_while_a_request_is_answered_at_once_is_said_once(when: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The parser would take it for a malformed request."""
+
+    async def check(scene: Scene) -> None:
+        scene.at_once, scene.broken = True, when
+        async with scene.asked() as (reader, _):
+            async with asyncio.timeout(5):
+                said = await reader.read()
+        assert said == b"" if when == "after" else said.startswith(b"HTTP/1.1 500 ")
+
+    run(check)
+    assert [record.getMessage() for record in caplog.records] == ["Exception in ASGI application\n"]
 
 
 def test_nothing_of_the_request_is_kept() -> None:

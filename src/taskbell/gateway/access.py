@@ -30,6 +30,9 @@ class Caller:
     request: HttpRequest | None = None
 
 
+NOBODY: Final = Caller()
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What is asked for: one name (a channel or the own user name), several channels, or nothing: the own stream."""
@@ -62,11 +65,21 @@ class Refusal:
 
 def authorize(caller: Caller, wish: Wish) -> Grant | Refusal:
     """Decide about a request. It reads the session, so it is called on a thread that may use the database."""
+    if (grant := open_to_anybody(wish)) is not None:
+        return grant
     user = user_of(caller)
     channels = _channels(user, wish)
     if isinstance(channels, Refusal):
         return channels
     return Grant(channels, key_of(user) if user else None, wish, caller)
+
+
+def open_to_anybody(wish: Wish) -> Grant | None:
+    """Return what a wish for public channels alone opens. Nobody asks who wishes, and the stream is no person's."""
+    channels = wish.channels or ((wish.name,) if wish.name else ())
+    if not channels or not all(is_channel(channel) and namespace(channel) == PUBLIC_NAMESPACE for channel in channels):
+        return None
+    return Grant(channels, None, wish, NOBODY)
 
 
 def still_granted(grants: Iterable[Grant]) -> list[bool]:

@@ -1,6 +1,6 @@
 """For whom a request counts: the peer, or behind trusted proxies the nearest address that is none of them."""
 
-from functools import cache
+from functools import cache, lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
@@ -11,6 +11,8 @@ Network = IPv4Network | IPv6Network
 
 # Whoever has an IPv6 address has all of such a network to choose others from.
 ONE_SITE: Final = 64
+# Proxies, and whoever comes back again and again: their text is read once.
+MOST_ADDRESSES: Final = 1_024
 
 
 def client_address(scope: dict[str, Any]) -> str:
@@ -36,6 +38,7 @@ def _hops(scope: dict[str, Any]) -> list[str]:
     return [hop for hop in map(str.strip, forwarded.split(",")) if hop]
 
 
+@lru_cache(MOST_ADDRESSES)
 def _read(text: str) -> Address | None:
     """Return an address from its text; some proxies write a port behind it."""
     if text.startswith("["):

@@ -35,6 +35,15 @@ class EventsMiddleware:
         else:
             await self.app(scope, receive, send)
 
+    def answer_at_once(self, scope: dict[str, Any]) -> bool:
+        """Open the stream that this request asks for, where that takes no waiting; else False, and `__call__` answers.
+
+        For the server that offers *detach*: without a task, a stream costs a third less.
+        """
+        if self.gateway is None or (name := self._name(scope)) is None:
+            return False
+        return self.gateway.endpoint.answer_at_once(scope, name)
+
     def started(self) -> "Gateway":
         """Return the gateway; it starts at lifespan or, where a server has none, with the first stream."""
         if self.gateway is None:

@@ -96,8 +96,8 @@ class Hub:
         """Tell whether a cursor is of the log that this hub reads."""
         return self.position is not None and cursor.log_id == self.position.log_id
 
-    def join(self, stream: Stream, after: Cursor | None, reset: ResetReason | None = None) -> None:
-        """Let a stream in: live from here, with a `reset`, or behind after a cursor that it holds."""
+    def join(self, stream: Stream, after: Cursor | None, reset: ResetReason | None = None, head: bytes = b"") -> None:
+        """Let a stream in: live from here, with a `reset`, or behind after its cursor; `head` goes first."""
         assert self.position is not None
         self.streams.add(stream)
         count("streams_opened_total")
@@ -105,15 +105,21 @@ class Hub:
         reset = reset or (self._doubt(stream, after) if after else None)
         if reset is not None:
             count("resets_total", reset)
-            stream.write(sse.OPENING + sse.reset(self.position, reset) + sse.ping(self.position))
+            stream.write(head + sse.OPENING + sse.reset(self.position, reset) + sse.ping(self.position))
         elif after is None:
-            stream.write(sse.OPENING + sse.ping(self.position))
+            stream.write(head + sse.OPENING + sse.ping(self.position))
         else:
-            self._fall_behind(stream, after.seq)
-            self._write_behind(stream, sse.OPENING + sse.ping(after))
+            self._resume(stream, after, head + sse.OPENING + sse.ping(after))
         if stream.place == LIVE and stream.buffered():
             # Unsent bytes of an earlier response on this connection: the transport was full before it was ours.
             self.fell_behind(stream)
+
+    def _resume(self, stream: Stream, after: Cursor, opening: bytes) -> None:
+        self._fall_behind(stream, after.seq)
+        if self._in_memory(stream):
+            self._pull(stream, opening)
+        else:
+            self._write_behind(stream, opening)
 
     def _doubt(self, stream: Stream, after: Cursor) -> ResetReason | None:
         """Return why this cursor cannot be continued, as far as memory tells; otherwise the log is asked first."""
@@ -147,7 +153,7 @@ class Hub:
             self._go_live(stream)
             count("resets_total", reason)
             stream.write(sse.reset(self.position, reason))
-        elif stream.unchecked is None and (stream.place == self.position.seq or self.window.covers(stream.place)):
+        elif self._in_memory(stream):
             self._pull(stream)
         else:
             self.ask_log(stream)
@@ -273,10 +279,16 @@ class Hub:
         stream.place = LIVE
         self.behind.discard(stream)
 
-    def _pull(self, stream: Stream) -> None:
+    def _in_memory(self, stream: Stream) -> bool:
+        """Tell whether all that a behind stream still has to get is in the window."""
+        if stream.unchecked is not None or self.position is None:
+            return False
+        return stream.place == self.position.seq or self.window.covers(stream.place)
+
+    def _pull(self, stream: Stream, before: bytes = b"") -> None:
         frames = self.window.after(stream.place, stream.channels)
         taken = take(frames, PULL_BYTES)
-        data = join(taken)
+        data = before + join(taken)
         if len(taken) == len(frames):
             self._go_live(stream)
             if data:

@@ -1,8 +1,7 @@
 """How many streams there may be: for a person, for an address, in the process."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self
 
 from taskbell.conf import current
 from taskbell.gateway.files import most_streams
@@ -14,8 +13,19 @@ from taskbell.gateway.wire import Stream
 class Seat:
     """A place taken for a request; it is given back unless a stream keeps it."""
 
-    def __init__(self) -> None:
+    __slots__ = ("_address", "_limits", "kept")
+
+    def __init__(self, limits: "Limits", address: str) -> None:
+        self._limits = limits
+        self._address = address
         self.kept = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if not self.kept:
+            self._limits.give_back(self._address)
 
     def keep(self) -> None:
         """Leave the place to a stream, which gives it back when it goes."""
@@ -30,8 +40,7 @@ class Limits:
         self._addresses: Counter[str] = Counter()
         self._people: dict[str, list[Stream]] = {}
 
-    @contextmanager
-    def seat(self, address: str) -> Iterator[Seat]:
+    def seat(self, address: str) -> Seat:
         """Take a place or refuse with 503."""
         if self.total >= most_streams():
             raise Rejected(503, "Too many streams in this process.")
@@ -39,12 +48,7 @@ class Limits:
             raise Rejected(503, "Too many streams from this address.")
         self._addresses[address] += 1
         self.total += 1
-        seat = Seat()
-        try:
-            yield seat
-        finally:
-            if not seat.kept:
-                self._give_back(address)
+        return Seat(self, address)
 
     def enter(self, stream: Stream, hub: Hub) -> None:
         """Count a stream for its person; the oldest ones beyond the limit say `bye`."""
@@ -62,14 +66,15 @@ class Limits:
 
     def leave(self, stream: Stream) -> None:
         """Give back what a stream had taken."""
-        self._give_back(stream.address)
+        self.give_back(stream.address)
         person = stream.grant.person
         if person is not None and (streams := self._people.get(person)) is not None:
             streams.remove(stream)
             if not streams:
                 del self._people[person]
 
-    def _give_back(self, address: str) -> None:
+    def give_back(self, address: str) -> None:
+        """Free one place of an address."""
         self.total -= 1
         self._addresses[address] -= 1
         if not self._addresses[address]:

@@ -117,13 +117,18 @@ class Passes:
 
 
 def _signature(text: str, secret: str | bytes) -> str:
-    return hmac.digest(_key(secret), text.encode(), "sha256").hex()
+    signing = _keyed(secret).copy()
+    signing.update(text.encode())
+    return signing.hexdigest()
 
 
 @lru_cache
-def _key(secret: str | bytes) -> bytes:
-    """Return a key for passes alone, as `django.utils.crypto.salted_hmac` derives it; kept, since thousands return."""
-    return sha256(SALT.encode() + force_bytes(secret)).digest()
+def _keyed(secret: str | bytes) -> hmac.HMAC:
+    """Return what signs with a key for passes alone, as `django.utils.crypto.salted_hmac` derives it.
+
+    Kept, since thousands return at once; and `hmac.digest` would hand the interpreter to another thread each time.
+    """
+    return hmac.new(sha256(SALT.encode() + force_bytes(secret)).digest(), digestmod=sha256)
 
 
 def lifetime() -> int:

@@ -1,6 +1,7 @@
 """Reading a stream request: strict, because the connection is ours for the next half hour."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -19,6 +20,8 @@ from taskbell.ground.cursor import Cursor
 MOST_FIELDS: Final = 1_100
 # Browsers send about twenty headers, and proxies add a few.
 MOST_HEADERS: Final = 100
+# A site has a few names, and a storm of requests names the same one.
+MOST_HOSTS: Final = 64
 # As ASGI writes them. Parsers also let through 0.9, which has no headers to check, and a 2.0 in the clear.
 HTTP_VERSIONS: Final = ("1.0", "1.1", "2", "3")
 LAST_EVENT_ID: Final = b"last-event-id"
@@ -53,13 +56,14 @@ def read_request(scope: dict[str, Any], name: str) -> StreamRequest:
     _check_framing(scope, headers)
     query = _query(scope)
     text = _cursor_text(headers, query)
+    cursor = _cursor(text)
     caller, pass_text = _caller(scope, headers)
     return StreamRequest(
         wish=_wish(name, query),
         caller=caller,
         pass_text=pass_text,
-        cursor=_cursor(text),
-        unknown_cursor=bool(text) and _cursor(text) is None,
+        cursor=cursor,
+        unknown_cursor=bool(text) and cursor is None,
         origin=_check_origin(scope, headers),
     )
 
@@ -104,7 +108,7 @@ def _check_origin(scope: dict[str, Any], headers: dict[bytes, bytes]) -> str | N
     forwarded = headers.get(b"x-forwarded-host") if settings.USE_X_FORWARDED_HOST else None
     host = (forwarded or headers.get(b"host", b"")).decode("latin-1")
     allowed = settings.ALLOWED_HOSTS or ([".localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
-    if not validate_host(split_domain_port(host)[0], allowed):
+    if not _is_known(host, tuple(allowed)):
         raise Rejected(400, "This host is not in ALLOWED_HOSTS.")
     origin = headers.get(b"origin", b"").decode("latin-1")
     if not origin:
@@ -116,6 +120,11 @@ def _check_origin(scope: dict[str, Any], headers: dict[bytes, bytes]) -> str | N
     if origin in settings.CSRF_TRUSTED_ORIGINS:
         return origin
     raise Rejected(403, "This origin is not in CSRF_TRUSTED_ORIGINS.")
+
+
+@lru_cache(MOST_HOSTS)
+def _is_known(host: str, allowed: tuple[str, ...]) -> bool:
+    return validate_host(split_domain_port(host)[0], allowed)
 
 
 def _netloc(origin: str) -> str | None:

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from taskbell.conf import current
 from taskbell.counts import count
 from taskbell.gateway.answer import refusal
+from taskbell.gateway.asgi import EventsMiddleware
 from taskbell.gateway.files import is_crowded
 from taskbell.gateway.head import stands_alone
 from taskbell.gateway.wire import DETACH, DetachedStream, Headers
@@ -71,14 +72,36 @@ class StreamProtocol(HttpToolsProtocol):
         self._head_complete()
         super().on_headers_complete()
 
-    def detach(self, headers: Headers, stream: DetachedStream) -> bool:
-        """Write the response head and give the transport to `stream`; False if its request does not stand alone.
+    def on_message_complete(self) -> None:
+        if self.cycle is not None:  # else it was answered at the end of its headers
+            super().on_message_complete()
 
-        The body has no length and ends with the connection, so the same bytes go to every stream.
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if not self._answered_at_once(cycle, app):
+            super()._start_asgi_task(cycle, app)
+
+    def _answered_at_once(self, cycle: RequestResponseCycle, app: Any) -> bool:
+        """Open a stream that has to wait for nothing, without a task; whatever else there is to say a task says."""
+        if not knows_uvicorn() or not isinstance(app, EventsMiddleware):  # what is around it sees every request
+            return False
+        try:
+            return app.answer_at_once(cycle.scope)  # type: ignore[arg-type]
+        except Exception as error:
+            if self._answering:
+                return False  # nothing was said yet, and the task meets the same
+            self.logger.error("Exception in ASGI application\n", exc_info=error)
+            self.transport.close()
+            return True
+
+    def detach(self, headers: Headers, stream: DetachedStream) -> bytes | None:
+        """Give the transport to `stream` and return the response head, which it has to write before anything else.
+
+        None if its request does not stand alone. The body has no length and ends with the connection, so the same bytes
+        go to every stream.
         """
         cycle, transport = self.cycle, self.transport
         if not self._alone or cycle.disconnected or transport.is_closing():
-            return False
+            return None
         self._head_complete()
         self._unset_keepalive_if_required()
         self.connections.discard(self)
@@ -86,11 +109,10 @@ class StreamProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         stream.attach(transport)
         transport.set_protocol(stream)
-        transport.write(_head(self.server_state.default_headers + headers))
         # What refers to itself would wait for the garbage collector.
         self.scope = self.cycle = self.parser = self.headers = None  # type: ignore[assignment]
         cycle.scope = {}  # type: ignore[typeddict-item]
-        return True
+        return _head(self.server_state.default_headers + headers)
 
     @property
     def _answering(self) -> bool:

@@ -15,7 +15,8 @@ USER_TIMEOUT_MS: Final = 30_000
 
 def borrow(transport: asyncio.Transport) -> socket.socket:
     """Return a socket on the transport's own descriptor. Whoever borrows it detaches it, and never closes it."""
-    borrowed = socket.socket(fileno=transport.get_extra_info("socket").fileno())
+    theirs = transport.get_extra_info("socket")
+    borrowed = socket.socket(theirs.family, theirs.type, theirs.proto, theirs.fileno())  # else the kernel is asked
     borrowed.setblocking(False)
     return borrowed
 
@@ -25,7 +26,6 @@ def tune(borrowed: socket.socket) -> None:
     if not _is_tcp(borrowed):
         return
     borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-    borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     bound_silence(borrowed, USER_TIMEOUT_MS)
 
 
