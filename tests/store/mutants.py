@@ -13,7 +13,7 @@ from taskbell.models import Log, LogHead, Outbox
 from taskbell.store.head import Head, read_head
 from taskbell.store.log import LogRow, Lost, Page, read_after
 from taskbell.store.sift import sift
-from taskbell.store.tick import Answer, Moved, Ticker
+from taskbell.store.tick import BATCH_ROWS, Answer, Moved, Ticker
 from taskbell.store.waiting import AboveLowWater
 
 
@@ -74,16 +74,17 @@ class HorizonWithIdCursor(PagingByOutboxId):
 
 
 class UnlockedTicker(Ticker):
-    def _plainly(self, ids: list[int], more: bool) -> Moved | None:
-        return self._with_folds(ids, more)
+    def _tick(self) -> Answer:
+        ids, _ = self._waiting.read(BATCH_ROWS)
+        return self._with_folds(ids, more=len(ids) >= BATCH_ROWS) if ids else Moved()
 
-    def _with_folds(self, ids: list[int], more: bool) -> Moved | None:
+    def _with_folds(self, ids: list[int], more: bool) -> Answer:
         sifted = sift(ids, self.alias)
         with transaction.atomic(using=self.alias):
             heads = LogHead.objects.using(self.alias).filter(one=1).select_for_update()
             row = heads.values_list("seq", "floor", "log_id").first()
             if row is None:
-                return None
+                return self._not_moved()
             rows = self._number(sifted, Head(*row))
             Outbox.objects.using(self.alias).filter(id__in=sifted.spent).delete()
         return Moved(Head(*row), rows, more)

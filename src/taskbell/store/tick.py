@@ -91,34 +91,29 @@ class Ticker:
         return answer
 
     def _tick(self) -> Answer:
-        ids, are_plain = self._waiting.read(BATCH_ROWS, self._kept)
         if self._below is not None:
-            return self._move([id for id in ids if id < self._below], are_plain, more=True)
-        nothing_new = all(id in self._kept for id in ids)
+            ids, _ = self._waiting.read(BATCH_ROWS, self._kept)
+            return self._with_folds([id for id in ids if id < self._below], more=True)
+        seen = plain.move_what_waits(self._waiting, BATCH_ROWS, self._kept, new_token())
+        more = len(seen.ids) - len(self._kept) >= BATCH_ROWS
+        if seen.moved is not None:
+            self._kept = {}
+            return Moved(*seen.moved, more)
+        nothing_new = all(id in self._kept for id in seen.ids)
         # All or nothing: a kept row goes before what its person was sent later.
-        if nothing_new and (not ids or self._clock() < self._look_again_at):
+        if nothing_new and (not seen.ids or self._clock() < self._look_again_at):
             return Moved()
-        return self._move(ids, are_plain, more=len(ids) - len(self._kept) >= BATCH_ROWS)
+        return self._not_moved() if seen.all_plain else self._with_folds(seen.ids, more)
 
-    def _move(self, ids: list[int], are_plain: bool, *, more: bool) -> Answer:
-        moved = self._plainly(ids, more) if are_plain else self._with_folds(ids, more)
-        if moved is not None:
-            return moved
+    def _not_moved(self) -> Answer:
         return Busy() if read_head(self.alias) else NoHead()
 
-    def _plainly(self, ids: list[int], more: bool) -> Moved | None:
-        found = plain.move(self.alias, ids, new_token())
-        if found is None:
-            return None
-        self._kept = {}
-        return Moved(*found, more)
-
-    def _with_folds(self, ids: list[int], more: bool) -> Moved | None:
+    def _with_folds(self, ids: list[int], more: bool) -> Answer:
         with write_transaction(self.alias):
             self._bound_idle_time()
             head = lock_head(self.alias)
             if head is None:
-                return None
+                return self._not_moved()
             sifted = sift(ids, self.alias, self._waited())
             rows = self._number(sifted, head)
             Outbox.objects.using(self.alias).filter(id__in=sifted.spent).delete()

@@ -13,7 +13,7 @@ transaction ends. A snapshot cannot tell, because an INSERT takes its id before 
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Any, Final
 
 from django.db import connections
 
@@ -72,16 +72,22 @@ class AboveLowWater(Waiting):
         self._full_scan_at = self.clock() + FULL_SCAN_SECONDS
 
     def read(self, limit: int, kept: Collection[int] = ()) -> tuple[list[int], bool]:
+        found: dict[int, bool] = dict(self.look(READ, limit, kept))
+        return sorted(found), all(found.values())
+
+    def look(self, statement: str, limit: int, kept: Collection[int] = (), *values: Any) -> list[tuple[Any, ...]]:
+        """Read what waits by a statement with READ's columns first and its values first; the other `values` follow."""
         full = not self.settled or self.clock() >= self._full_scan_at
         if full:
             self._full_scan_at = self.clock() + FULL_SCAN_SECONDS
         with connections[self.alias].cursor() as cursor:
-            cursor.execute(_READ, [[*self.holes, *kept], 0 if full else self.low, limit + len(kept)])
-            found = dict(cursor.fetchall())
+            cursor.execute(statement, [[*self.holes, *kept], 0 if full else self.low, limit + len(kept), *values])
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+        found = {row[0] for row in rows}
         if any(id <= self.low and id not in self.holes and id not in kept for id in found):
             self.restart()
         self._learn(found, whole=len(found) < limit)
-        return sorted(found), all(found.values())
+        return rows
 
     def _learn(self, seen: Collection[int], *, whole: bool) -> None:
         """Close holes that were filled or whose every possible writer had ended before this read; note new ones.
@@ -137,7 +143,8 @@ _PLAIN: Final = f"""kind = 'event' and (o.user_key is null or exists (
 _READ_ALL: Final = f"""
 select o.id, {_PLAIN} from {Outbox._meta.db_table} o where o.failed_at is null order by o.id limit %s
 """
-_READ: Final = f"""
+#: Ids that wait, and whether each is a plain event: of these ids, and above this one, so many.
+READ: Final = f"""
 (select o.id, {_PLAIN} as plain from {Outbox._meta.db_table} o
  where o.failed_at is null and o.id = any(%s::bigint[]))
 union
