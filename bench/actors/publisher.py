@@ -19,6 +19,7 @@ PAD_CHARACTERS: Final = 40
 # A pause shorter than this is spent spinning: sleep() comes back a little late.
 SPIN_S: Final = 0.0003
 LINGER_S: Final = 0.5
+RING_S: Final = 0.2
 
 Times = list[tuple[int, int]]
 
@@ -38,6 +39,8 @@ def main() -> None:
     several = [f"{options.channel}-{number}" for number in range(options.channels)]
     channels = several if options.channels > 1 else [options.channel]
     send = sender(channels * options.together, "x" * options.pad, times)
+    if options.rate:
+        ring_once()
     say_ready()
     if options.rate:
         for due in paced(options.rate, options.count):
@@ -67,6 +70,14 @@ def sender(channels: Sequence[str], pad: str, times: Times) -> Callable[[], None
             )
 
     return send
+
+
+def ring_once() -> None:
+    """Publish to nobody: from then on this process has a connection to ring by, as one that publishes steadily has."""
+    from taskbell import publish
+
+    publish("public:nobody", "message", {})
+    time.sleep(RING_S)
 
 
 def paced(rate: float, count: int) -> list[float]:

@@ -148,14 +148,24 @@ def now() -> str:
 
 
 def keep(machine: dict[str, Any], name: str, done: dict[str, Any], path: Path) -> None:
-    """Write the figures; what was measured earlier on the same machine and not again now stays."""
-    old = json.loads(path.read_text()) if path.exists() else {}
-    machine["postgres"] = machine["postgres"] or old.get("machine", {}).get("postgres")
-    measures = (old["measures"] if old and same(old["machine"], machine) else {}) | {name: done}
+    """Write the figures; what was measured earlier and not again now stays, with its own machine if need be."""
+    old = json.loads(path.read_text()) if path.exists() else {"machine": machine, "measures": {}}
+    elsewhere = not same(old["machine"], machine)
+    if not elsewhere:
+        machine["postgres"] = machine["postgres"] or old["machine"]["postgres"]
+    stayed = {
+        name: moved(measure, old["machine"]) if elsewhere else measure for name, measure in old["measures"].items()
+    }
+    measures = stayed | {name: done}
     ordered = {name: measures[name] for name in MEASURES if name in measures}
     path.write_text(json.dumps({"machine": machine, "measures": ordered}, indent=1) + "\n")
     if path == RESULTS:
         write_pages()
+
+
+def moved(measure: dict[str, Any], machine: dict[str, Any]) -> dict[str, Any]:
+    """Return a measure that is not of the machine at the top any more, with its own."""
+    return {"machine": machine} | measure
 
 
 def same(old: dict[str, Any], new: dict[str, Any]) -> bool:

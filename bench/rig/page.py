@@ -88,7 +88,12 @@ def _table(rows: Iterator[list[str]]) -> str:
 def _taken(measure: dict[str, Any]) -> str:
     busy = measure["busy_cores"]
     others = "nothing else was running" if busy < 0.1 else f"others kept {busy:.1f} cores busy"
-    return f"Taken {measure['taken'][:10]}; {others}.\n"
+    return f"Taken {measure['taken'][:10]}{_elsewhere(measure)}; {others}.\n"
+
+
+def _elsewhere(measure: dict[str, Any]) -> str:
+    machine = measure.get("machine")
+    return f" on another machine ({machine['processor']}, {machine['cores']} cores)" if machine else ""
 
 
 def _machine(machine: dict[str, Any]) -> str:
