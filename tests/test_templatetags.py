@@ -23,6 +23,7 @@ from django.utils.translation import override
 
 from taskbell import notify
 from taskbell.inbox.push.keys import new_private, public_of
+from taskbell.inbox.read import list_notifications
 from taskbell.models import Log, Outbox, Run
 from taskbell.runs.facts import to_row
 from taskbell.runs.read import get_run
@@ -328,6 +329,17 @@ class TestInbox:
             '<a href="/page/?a=1&amp;b=2">Number 6</a>: &lt;b&gt; (Unread)',
             "Number 5: &lt;b&gt; (Unread)",
         ]
+
+    def test_names_those_that_wait_for_their_number(self, user: User) -> None:
+        notify(user, "Numbered")
+        Ticker("default").tick()
+        notify(user, "Waiting")
+        found = attributes(render("{% taskbell_inbox %}", request_of(user)))
+        waiting, numbered = list_notifications(user).notifications
+        assert (found["data-unread"], found["data-waiting"]) == ("2", str(waiting.id))
+        Ticker("default").tick()
+        assert "data-waiting" not in render("{% taskbell_inbox %}", request_of(user))
+        assert numbered.seq > 0
 
     def test_writes_a_number_that_a_script_can_read(self, user: User) -> None:
         for number in range(1_001):

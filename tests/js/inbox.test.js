@@ -54,6 +54,21 @@ describe("an inbox", () => {
     assert.deepEqual([ids(made), made.unread], ["", 3]);
   });
 
+  test("does not count again what waited for its number when the page was rendered", async () => {
+    const { inbox: made, server } = await inbox({ known: { unread: 3, cursor: cursor(5), waiting: ["a"] } });
+    await server.send(frame(6, "notification", notification("a")), frame(7, "notification", notification("b")));
+    assert.equal(made.unread, 4);
+  });
+
+  test("does not count again what waited behind the end of the list", async () => {
+    const at = (number) => `2026-01-01T00:00:${String(number).padStart(2, "0")}.000Z`;
+    const notifications = many(1, 30).map((each) => ({ ...each, at: at(Number(each.id.slice(1))) }));
+    const { inbox: made, server } = await inbox({ notifications, unread: 30 });
+    await made.load();
+    await server.send(frame(6, "notification", notification("n10", { at: at(10) })), frame(7, "notification", notification("n31", { at: at(31) })));
+    assert.deepEqual([made.unread, made.list.length, made.list[0].id], [31, 21, "n31"]);
+  });
+
   test("takes what is seen and read elsewhere", async () => {
     const { inbox: made, server } = await inbox({ notifications: [kept("b"), kept("a")], unread: 2 });
     await made.load();

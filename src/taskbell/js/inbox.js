@@ -56,18 +56,22 @@ export class Inbox extends EventTarget {
   /** @type {Promise<void> | null} */
   #loading = null;
   #loads = 0;
+  /** @type {Set<string>} */
+  #counted;
   /** @type {(() => void)[]} */
   #offs;
 
   /**
    * @param {Client} client
-   * @param {{ unread: number, cursor: string }} [known] what the server rendered
+   * @param {{ unread: number, cursor: string, waiting?: string[] }} [known] what the server rendered; `waiting` are counted
+   * already, and had no number yet, so the stream tells of them after the cursor
    */
   constructor(client, known) {
     super();
     this.#client = client;
     this.#cursor = known?.cursor ?? "";
     this.unread = known?.unread ?? 0;
+    this.#counted = new Set(known?.waiting);
     this.#offs = [
       client.on("notification", (data, message) => this.#hear(message, () => this.#arrive(data))),
       client.on("seen", (data, message) => this.#hear(message, () => this.#mark(data))),
@@ -153,7 +157,7 @@ export class Inbox extends EventTarget {
 
   /** @param {Notification} notification */
   #arrive(notification) {
-    if (this.#find(notification.id)) return;
+    if (this.#find(notification.id) || this.#counted.has(notification.id) || this.#isOlder(notification)) return;
     this.list = [notification, ...this.list];
     this.unread += 1;
     this.#change();
@@ -165,6 +169,11 @@ export class Inbox extends EventTarget {
     for (const id of all ? this.list.map((each) => each.id) : ids) this.#put(id, marks);
     this.unread = unread;
     this.#change();
+  }
+
+  /** Behind the end of a list that was read: it waited for its number then, and was counted. @param {Notification} notification */
+  #isOlder({ at }) {
+    return this.hasOlder && at < /** @type {Notification} */ (this.list.at(-1)).at;
   }
 
   /** @param {string} id */

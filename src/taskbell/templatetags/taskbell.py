@@ -118,7 +118,10 @@ def taskbell_inbox(context: RequestContext, limit: int = 5) -> dict[str, Any]:
     if user is None or not _address("taskbell:notifications"):
         return {"inbox": None}
     page_cursor(request)
-    return {"inbox": list_notifications(user, limit), "words": _words()}
+    inbox = list_notifications(user, limit)
+    # Counted, and without a number yet: the stream tells of them after the cursor.
+    waiting = [str(row.id) for row in inbox.notifications if not row.seq]
+    return {"inbox": inbox, "waiting": " ".join(waiting), "words": _words()}
 
 
 def page_cursor(request: HttpRequest) -> str:

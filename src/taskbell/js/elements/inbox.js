@@ -16,7 +16,8 @@ const BELL = ["M18 9a6 6 0 0 0-12 0c0 5-2 6.5-2 7.5h16c0-1-2-2.5-2-7.5", "M10 19
 
 /**
  * `<taskbell-inbox>`: a bell with the number of unread notifications, and a panel with the list of them. Attributes:
- * `data-unread` and `data-cursor` are what the server rendered, and where in the log it held. What is clicked is read;
+ * `data-unread` and `data-cursor` are what the server rendered, and where in the log it held; `data-waiting` are ids that it
+ * counted and that have no place there yet. What is clicked is read;
  * what is shown while somebody looks was seen.
  */
 export class InboxElement extends TaskbellElement {
@@ -56,11 +57,12 @@ export class InboxElement extends TaskbellElement {
   }
 
   connectedCallback() {
-    const { unread, cursor } = this.dataset;
+    const { unread, cursor, waiting = "" } = this.dataset;
     this.hidden = !this.client.hasApi;
     if (this.hidden) return;
     const { signal } = (this.#connected = new AbortController());
-    this.#inbox = new Inbox(this.client, cursor === undefined ? undefined : { unread: Number(unread), cursor });
+    const known = cursor === undefined ? undefined : { unread: Number(unread), cursor, waiting: waiting.split(" ") };
+    this.#inbox = new Inbox(this.client, known);
     this.#inbox.addEventListener("change", () => this.#change(), { signal });
     document.addEventListener("visibilitychange", () => this.#see(), { signal });
     for (const type of ["resize", "scroll"]) addEventListener(type, () => this.#place(), { signal, passive: true });
