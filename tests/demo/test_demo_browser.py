@@ -268,7 +268,8 @@ def test_a_crash_shows_a_reference(page: Page) -> None:
 def test_a_retry_shows_why_and_when_the_next_attempt_comes(page: Page) -> None:
     page.press("Retry twice")
     page.newest("retrying")
-    shown = r"Delivery Retrying Cancel (.* · )?Next attempt at [\d:]+ [AP]M · Nobody opened the door\."
+    due = r"Tries again (at [\d:]+ [AP]M \(.+\)|any moment)"
+    shown = rf"Delivery Retrying Cancel (.* · )?{due} · Nobody opened the door\."
     page.until(lambda: re.fullmatch(shown, page.card()), f"not shown: {page.card()}")
     page.until(lambda: page.toasts() == ["Delivery finished"], "no toast", timeout=40)
     assert page.runs()[0]["attempt"] == 3
