@@ -9,6 +9,7 @@ WORKERS ?= 4
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_STAMP := $(VENV)/.installed-demo
+NODE_STAMP := node_modules/.installed
 OLDEST_CELERY := celery==5.4.0 billiard==4.2.1 kombu==5.4.2
 OLDEST_VENV := .venv-celery-5.4
 OLDEST_STAMP := $(OLDEST_VENV)/.installed-oldest
@@ -58,6 +59,14 @@ $(DEMO_STAMP): pyproject.toml constraints.txt
 	@$(PIP_INSTALL) --editable '.[demo]'
 	@touch $@
 
+# What bundles and checks the JavaScript, and React for a page of the tests. Where node is missing, or the network on a
+# person's machine, the tests of it say that they are skipped.
+$(NODE_STAMP): package.json
+	@if command -v npm >/dev/null; then \
+	  echo 'Installing esbuild, TypeScript and React into node_modules'; \
+	  if npm install --no-package-lock --no-audit --no-fund --loglevel=error; then touch $@; else test -z "$$CI"; fi; \
+	fi
+
 # Installing a browser is for root on Debian, which is what CI is. Elsewhere the browser tests say that they are skipped.
 browser:
 	@if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then \
@@ -73,7 +82,7 @@ demo: $(DEMO_STAMP)
 try: install
 	@$(BIN)/python demo/line.py $(ARGS)
 
-test: install browser
+test: install browser $(NODE_STAMP)
 	$(PYTEST) -m 'not slow' $(ARGS)
 	$(MAKE) contract
 
@@ -81,10 +90,10 @@ test: install browser
 contract: install
 	$(ON_POSTGRES) $(PYTEST) -m 'contract and not slow' $(ARGS) $(NONE_IS_FINE)
 
-test-fast: install
+test-fast: install $(NODE_STAMP)
 	$(PYTEST) -m 'not slow and not proof and not browser' $(ARGS)
 
-test-all: install browser
+test-all: install browser $(NODE_STAMP)
 	$(PYTEST) $(ARGS)
 	$(ON_POSTGRES) $(PYTEST) -m contract $(ARGS) $(NONE_IS_FINE)
 	$(MAKE) test-oldest
@@ -106,8 +115,7 @@ format: install
 	$(BIN)/ruff format .
 
 # For whoever changes src/taskbell/js; it needs node. The bundle is committed, so nobody else does.
-js: install
-	npm install --no-package-lock --no-audit --no-fund
+js: install $(NODE_STAMP)
 	$(BIN)/python -m tests.js.bundle
 
 # The servers that Taskbell is measured beside. Elsewhere the measure says which are not here. RUNLEVEL=1: none is started.
@@ -127,5 +135,5 @@ fuzz: install
 	$(BIN)/python -m tests.gateway.requests $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-* .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist bench/build
+	rm -rf $(VENV) node_modules .venv-* .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist bench/build
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,21 +1,19 @@
 """The bundle that is committed: made from these sources, untouched, small. And the tests that node runs."""
 
 import re
-import shutil
 import subprocess
 from typing import Final
 
 import pytest
 
 from tests.js import bundle
+from tests.js.node import node, node_tool
 
 # What a page with handlers of its own needs.
 MOST_OF_CLIENT: Final = 8 * 1024
 # With four elements, their styles and words in two languages: still what a browser reads in its first round trips, and
 # less than a small picture. All of it is cached with the first page.
 MOST_BYTES: Final = 20 * 1024
-# The first that imports JSON as the sources do.
-OLDEST_NODE: Final = 20
 STALE: Final = "The bundle is stale: run `make js` and commit src/taskbell/static/taskbell/taskbell.js."
 
 
@@ -67,37 +65,23 @@ def test_it_makes_no_markup_or_code_from_text(content: bytes, sink: bytes) -> No
     assert sink not in content
 
 
-def node(*argv: str) -> None:
-    if shutil.which("node") is None:
-        pytest.skip("JavaScript: no node on PATH, so its own tests do not run")
-    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
-    if int(version[1:].partition(".")[0]) < OLDEST_NODE:
-        pytest.skip(f"JavaScript: its own tests need node {OLDEST_NODE} or newer, not {version.strip()}")
-    ended = subprocess.run(["node", *argv], cwd=bundle.ROOT, capture_output=True, text=True, timeout=120, check=False)
+def run(*argv: str) -> None:
+    ended = subprocess.run(argv, cwd=bundle.ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 0, ended.stdout[-20_000:] + ended.stderr
-
-
-def tool(name: str) -> str:
-    path = bundle.ROOT / "node_modules/.bin" / name
-    if not path.exists() or shutil.which("node") is None:
-        pytest.skip(f"JavaScript: no {name} in node_modules; `npm install --no-package-lock` brings it")
-    return str(path)
 
 
 def test_the_parts_pass_their_own_tests() -> None:
     files = sorted(str(path) for path in (bundle.ROOT / "tests/js").glob("*.test.js"))
     assert files
-    node("--test", *files)
+    run(node(), "--test", *files)
 
 
 def test_the_types_hold() -> None:
-    tsc = tool("tsc")
-    ended = subprocess.run([tsc, "--project", str(bundle.SOURCES)], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout
+    run(node_tool("tsc"), "--project", str(bundle.SOURCES))
 
 
 def test_it_can_be_made_again(content: bytes) -> None:
-    tool("esbuild")
+    node_tool("esbuild")
     assert bundle.build() == content, STALE
     assert bundle.build_worker() == bundle.WORKER.read_bytes(), STALE
 

@@ -26,7 +26,7 @@ LAYERS: Final[list[set[str]]] = [
     {"gateway", "engines", "inbox"},
     {"checks", "announcer"},
     {"views", "api", "middleware", "templatetags", "testing", "metrics", "admin", "receivers"},
-    {"urls", "management"},
+    {"urls", "management", "jinja2"},
     {"apps"},
 ]
 HEIGHT: Final = {part: height for height, layer in enumerate(LAYERS) for part in layer}
@@ -44,6 +44,7 @@ OPTIONAL: Final[dict[str, set[str]]] = {
     "rq": {"engines/rq.py"},
     "dramatiq": {"engines/dramatiq.py"},
     "huey": {"engines/huey.py"},
+    "jinja2": {"jinja2.py"},
     "pywebpush": {"inbox/push/send.py"},
     "py_vapid": {"inbox/push/send.py"},
     "aiohttp": {"inbox/push/send.py"},

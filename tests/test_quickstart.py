@@ -159,7 +159,7 @@ class Newcomer:
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self.site = f"http://127.0.0.1:{self.port}"
-        self._place = folder
+        self.place = folder
         self._server: Process | None = None
         self._command = ""
         self._env = {
@@ -175,26 +175,26 @@ class Newcomer:
         where = self._log.with_name("where")
         argv = ["bash", "-e", "-c", f'{commands}\npwd > "$0"', str(where)]
         done = subprocess.run(
-            argv, cwd=self._place, env=self._env, text=True, capture_output=True, timeout=120, check=False
+            argv, cwd=self.place, env=self._env, text=True, capture_output=True, timeout=120, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        self._place = Path(where.read_text().strip())
+        self.place = Path(where.read_text().strip())
 
     def write(self, example: Example) -> None:
         if path := example.value("file"):
-            (self._place / path).write_text(example.text)
+            self.put(path, example.text)
         elif path := example.value("append"):
-            with (self._place / path).open("a") as file:
-                file.write("\n" + example.text)
+            self.put(path, "\n" + example.text, append=True)
 
     def put(self, path: str, text: str, *, append: bool = False) -> None:
-        with (self._place / path).open("a" if append else "w") as file:
+        (self.place / path).parent.mkdir(parents=True, exist_ok=True)
+        with (self.place / path).open("a" if append else "w") as file:
             file.write(text)
 
     @contextmanager
     def working(self, command: str) -> Iterator[None]:
         """Run a worker that says that it is ready."""
-        worker = Process(shlex.split(command), log=self._log.with_name("worker.log"), cwd=self._place, env=self._env)
+        worker = Process(shlex.split(command), log=self._log.with_name("worker.log"), cwd=self.place, env=self._env)
         worker.wait_until(lambda: " ready." in worker.output(), what="ready")
         try:
             yield
@@ -207,7 +207,7 @@ class Newcomer:
         self._command = command
         # A shell in its place, so that a signal meets the server itself.
         argv = ["bash", "-c", f"exec {command.replace(PORT, str(self.port))}"]
-        self._server = Process(argv, log=self._log, cwd=self._place, env=self._env)
+        self._server = Process(argv, log=self._log, cwd=self.place, env=self._env)
         self._server.wait_until(self._answers, what="answering")
 
     def start_again(self) -> None:
@@ -332,17 +332,18 @@ urlpatterns += [path("report/", lambda request: render(request, "report.html", {
 
 
 @contextmanager
-def celery_project(folder: Path, broker: Valkey) -> Iterator[Newcomer]:
-    """Do what the README says to a project with Celery; yield it with its server and its worker running."""
+def celery_project(folder: Path, broker: Valkey, *pages: Path) -> Iterator[Newcomer]:
+    """Do what the README says to a project with Celery, and then other pages; yield it with everything running."""
     [migrate], [serve] = (examples(README, "shell", word=word) for word in ("run", "serve"))
     [person] = [one.text for one in examples(QUICKSTART, "shell", word="run") if "createsuperuser" in one.text]
     with newcomer(folder) as one:
-        one.run("django-admin startproject mysite\ncd mysite\nmkdir mysite/templates")
+        one.run("django-admin startproject mysite\ncd mysite\nmkdir mysite/templates mysite/static")
         for path, text in CELERY.items():
             one.put(path, dedent(text))
         one.put("mysite/settings.py", SETTINGS.format(broker=broker.url), append=True)
-        for example in examples(README):
-            one.write(example)
+        for page in (README, *pages):
+            for example in examples(page):
+                one.write(example)
         one.put("mysite/urls.py", URLS, append=True)
         one.run(migrate.text)
         one.run(person.splitlines()[-1])

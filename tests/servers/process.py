@@ -108,7 +108,7 @@ class Process(subprocess.Popen[str]):
             if pipe is not None:
                 pipe.close()
 
-    def wait_until(self, ready: Callable[[], bool], *, what: str, timeout: float = 20) -> None:
+    def wait_until(self, ready: Callable[[], bool], *, what: str, timeout: float = 60) -> None:
         """Wait until `ready()`; an AssertionError with the log says that it died or took too long."""
         deadline = time.monotonic() + timeout
         while not ready():

@@ -17,8 +17,11 @@ const STYLE = sheet(base, css);
  * replaces how results are shown.
  *
  * Dispatches `taskbell:run` (bubbles, detail: the run) at every change; prevented, the element leaves itself as it is.
+ * And `taskbell:ended` when a run ends that was under way, by which a page can fetch what has come of it.
  */
 export class RunElement extends TaskbellElement {
+  static observedAttributes = ["run"];
+
   /** @type {Watch | null} */
   #watch = null;
   /** Whether a cancel was asked for, here or elsewhere: an event on its way may not know it yet. */
@@ -26,6 +29,8 @@ export class RunElement extends TaskbellElement {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #clock;
   #steps = new Steps();
+  /** Whether it was under way when it was last heard of: what is shown as ended from the start does not end. */
+  #open = false;
   #parts;
 
   constructor() {
@@ -62,6 +67,7 @@ export class RunElement extends TaskbellElement {
     const known = this.dataset.run ? JSON.parse(this.dataset.run) : null;
     this.#watch = this.client.watch(this.getAttribute("run") ?? "", known, this.dataset.cursor);
     this.#watch.addEventListener("change", () => this.#change());
+    this.#open = known !== null && !hasEnded(known);
     if (known !== null) this.#paint(known);
   }
 
@@ -74,16 +80,47 @@ export class RunElement extends TaskbellElement {
     this.#watch = null;
   }
 
+  /**
+   * Another run is to be shown, and what the server rendered is not of it.
+   * @param {string} _
+   * @param {string | null} before
+   * @param {string | null} id
+   */
+  attributeChangedCallback(_, before, id) {
+    if (this.#watch === null || before === id) return;
+    this.disconnectedCallback();
+    delete this.dataset.run;
+    delete this.dataset.cursor;
+    this.#parts.run.hidden = true;
+    this.connectedCallback();
+  }
+
   /** @returns {Run | null} the run as it is known now */
   get run() {
     return this.#watch?.run ?? null;
   }
 
+  /** Frameworks set a property where there is one of an attribute's name. @param {any} id */
+  set run(id) {
+    this.setAttribute("run", id);
+  }
+
   #change() {
     const run = this.run;
     if (run === null) return;
-    const event = new CustomEvent("taskbell:run", { detail: run, bubbles: true, composed: true, cancelable: true });
-    if (!this.dispatchEvent(event)) return;
+    const ends = this.#open && hasEnded(run);
+    this.#open = !hasEnded(run);
+    if (this.#say("taskbell:run", run, true)) this.#show(run);
+    if (ends) this.#say("taskbell:ended", run);
+  }
+
+  /** @param {string} type @param {Run} run @param {boolean} [cancelable] */
+  #say(type, run, cancelable) {
+    return this.dispatchEvent(new CustomEvent(type, { detail: run, bubbles: true, composed: true, cancelable }));
+  }
+
+  /** @param {Run} run */
+  #show(run) {
     const { state } = this.#parts;
     const before = state.textContent;
     this.#paint(run);
