@@ -3,8 +3,10 @@
 import secrets
 from collections.abc import Callable
 
+from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 from django.template import RequestContext, Template
+from django.views.decorators.http import require_POST
 
 PAGE = """{% load taskbell %}<!doctype html>
 <html lang="{{ lang }}" dir="{{ dir }}">
@@ -25,6 +27,10 @@ PAGE = """{% load taskbell %}<!doctype html>
     {% if run %}<section aria-label="One">{% taskbell_run run %}</section>{% endif %}
     {% if runs %}<section aria-label="All">{% taskbell_runs %}</section>{% endif %}
   </main>
+  {% if push %}
+  {% taskbell_push %}
+  <form method="post" action="/sign-out/" data-taskbell-sign-out>{% csrf_token %}<button>Sign out</button></form>
+  {% endif %}
   {% if not silent %}{% taskbell_toasts %}{% endif %}
 </body>
 </html>"""
@@ -35,6 +41,11 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
+# What Web Push wants besides.
+PUSH_POLICY = POLICY.replace("trusted-types 'none'", "trusted-types taskbell; worker-src 'self'").replace(
+    "form-action 'none'", "form-action 'self'"
+)
+
 
 def blank(request: HttpRequest) -> HttpResponse:
     """A page for the browser's own EventSource, with nothing of ours in it."""
@@ -42,9 +53,15 @@ def blank(request: HttpRequest) -> HttpResponse:
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    asked = {key: request.GET.get(key, "") for key in ("run", "runs", "inbox", "silent")}
+    asked = {key: request.GET.get(key, "") for key in ("run", "runs", "inbox", "silent", "push")}
     asked |= {key: request.GET.get(key, usual) for key, usual in USUAL.items()}
     return _render(request, PAGE, asked)
+
+
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    logout(request)
+    return blank(request)
 
 
 def fragment(request: HttpRequest, id: str) -> HttpResponse:
@@ -58,7 +75,7 @@ def policy(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[Htt
         nonce = secrets.token_urlsafe(16)
         request.csp_nonce = nonce  # type: ignore[attr-defined]
         response = get_response(request)
-        response["Content-Security-Policy"] = POLICY.format(nonce)
+        response["Content-Security-Policy"] = (PUSH_POLICY if "push" in request.GET else POLICY).format(nonce)
         return response
 
     return handle

@@ -9,5 +9,6 @@ urlpatterns = [
     path("taskbell/", include("taskbell.urls.api")),
     path("static/<path:path>", serve, {"insecure": True}),
     path("page/", pages.page),
+    path("sign-out/", pages.sign_out),
     path("fragment/<str:id>/", pages.fragment),
 ]

@@ -59,9 +59,9 @@ export class Push extends EventTarget {
       await subscription.unsubscribe();
       await this.#subscribe(registration);
     } else if (!(now() - Number(note.at) < FRESH_MS)) {
-      await this.#tell("POST", subscription.toJSON());
-      this.#write();
-      await registration.update();
+      // What cannot be told now is told by another page.
+      await this.#tell("POST", subscription.toJSON()).then(() => this.#write(), () => {});
+      await registration.update().catch(() => {});
     }
     this.#become("on");
   }

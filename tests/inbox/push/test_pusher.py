@@ -11,10 +11,13 @@ from django.contrib.auth.models import User
 from django.test import override_settings
 from django.utils import timezone
 
-from taskbell import counts
+from taskbell import counts, notify
 from taskbell.inbox.push.keys import public_of
 from taskbell.inbox.push.pusher import CLAIM_SECONDS, LONGEST_PAUSE, MOST_LETTERS, PAUSES
+from taskbell.inbox.read import mark
+from taskbell.inbox.rows import Mark
 from taskbell.models import Notification, PushSubscription
+from taskbell.testing import deliver
 from tests.inbox.push.stage import Stage
 from tests.servers.push import HOSTS, claims_of
 
@@ -101,6 +104,35 @@ class TestSent:
         while got := stage.step():
             sent += got
         assert sent == MOST_LETTERS + 5 == len(stage.service.of(browser))
+
+
+class TestNotify:
+    def test_what_was_said_reaches_a_browser(self, stage: Stage, push: dict[str, Any]) -> None:
+        ann = User.objects.get(username="ann")
+        browser = stage.browser()
+        with override_settings(TASKBELL={"PUSH": push, "PUSH_AFTER": 0}):
+            notify(ann, "Your report is ready", body="Three pages.", url="/reports/7/", level="success")
+            notify(ann, "Only for pages", via=["page"])
+            deliver()
+            assert stage.step() == 1
+            assert stage.step() == 0
+        [message] = stage.received(browser)
+        made = Notification.objects.get(title="Your report is ready")
+        assert message["notification"]["title"] == "Your report is ready"
+        assert message["notification"]["data"] == {"id": str(made.id)}
+
+    def test_what_a_page_has_shown_meanwhile_does_not(self, stage: Stage, push: dict[str, Any]) -> None:
+        ann = User.objects.get(username="ann")
+        stage.browser()
+        notify(ann, "Your report is ready")
+        deliver()
+        [waiting] = stage.due()
+        assert stage.step() == 0
+        mark(ann, Mark(ids=(waiting.id,)))
+        deliver()
+        Notification.objects.exclude(push_at=None).update(push_at=timezone.now())
+        assert stage.step() == 0
+        assert stage.service.received == []
 
 
 class TestNotSent:
