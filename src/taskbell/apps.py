@@ -24,7 +24,8 @@ def _register_folds() -> None:
     from taskbell.runs.facts import RUN
     from taskbell.runs.fold import RunFold
     from taskbell.store import folds
-    from taskbell.store.control import FORGET, ForgetFold
+    from taskbell.store.control import ForgetFold
+    from taskbell.store.forgotten import FORGET
 
     folds.register(RUN, RunFold())
     folds.register(FORGET, ForgetFold())
@@ -46,6 +47,10 @@ def _register_loops() -> None:
     from taskbell.runs.reaper import STEP_SECONDS, Reaper
     from taskbell.store.backlog import MEASURE_SECONDS, measure
     from taskbell.store.clock import PatientClock
+    from taskbell.store.erase import STEP_SECONDS as ERASE_SECONDS
+    from taskbell.store.erase import erase
+    from taskbell.store.gone import STEP_SECONDS as GONE_SECONDS
+    from taskbell.store.gone import Gone
     from taskbell.store.loops import Loop, register
     from taskbell.store.prune import PRUNE_SECONDS, prune
 
@@ -55,6 +60,8 @@ def _register_loops() -> None:
     register(Loop(name="prune", seconds=PRUNE_SECONDS, step=partial(prune, clock=clock)))
     register(Loop(name="prune-runs", seconds=PRUNE_SECONDS, step=partial(prune_runs, clock=clock)))
     register(Loop(name="prune-inboxes", seconds=PRUNE_SECONDS, step=partial(prune_notifications, clock=clock)))
+    register(Loop(name="erase", seconds=ERASE_SECONDS, step=erase))
+    register(Loop(name="gone", seconds=GONE_SECONDS, step=Gone(clock).step))
     register(Loop(name="cancel", seconds=CANCEL_SECONDS, step=Cancels(cancel).step))
     register(Loop(name="signals", seconds=SIGNALS_SECONDS, step=Announcer().step))
     register(Loop(name="push", seconds=PUSH_SECONDS, step=Pusher().step))

@@ -1,7 +1,7 @@
-"""Tables. Everyone INSERTs into Outbox; only the tick writes Log, LogHead, Run, Notification and Recipient.
+"""Tables. Everyone INSERTs into Outbox; only the tick writes Log, LogHead, Run, Notification, Recipient, Forgotten.
 
-The gateway may add a recipient too. No foreign keys: rows of different ages are deleted apart, and a constraint would
-make a writer wait.
+The gateway may add a recipient too, and what prunes and erases deletes. No foreign keys: rows of different ages are
+deleted apart, and a constraint would make a writer wait.
 """
 
 import uuid
@@ -43,6 +43,11 @@ class Outbox(models.Model):
         indexes = [
             models.Index(fields=["run_key"], name="taskbell_outbox_run"),
             models.Index(fields=["task_id"], name="taskbell_outbox_task"),
+            # Of the few rows that are searched for otherwise; all others pay nothing for them.
+            models.Index(fields=["user_key"], name="taskbell_outbox_forget", condition=models.Q(kind="forget")),
+            models.Index(
+                fields=["failed_at"], name="taskbell_outbox_failed", condition=models.Q(failed_at__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -89,6 +94,8 @@ class Recipient(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user_key = models.CharField(max_length=KEY_LENGTH, unique=True)
+    # Where the same key was forgotten before: when. What was asked for until then was for that account.
+    since = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "taskbell_recipient"
@@ -100,6 +107,26 @@ class Recipient(models.Model):
     def channel(self) -> str:
         """The channel that only this person's streams read."""
         return f"user:{self.id}"
+
+
+class Forgotten(models.Model):
+    """An address that nobody has any more, kept until nothing is left that was sent there, and then as a memory.
+
+    `name` stands for the key of the account: whoever is given the same key must not get what was asked for before.
+    """
+
+    recipient = models.UUIDField(primary_key=True)
+    name = models.CharField(max_length=SHA256_LENGTH, db_index=True)
+    since = models.DateTimeField()
+    forgotten_at = models.DateTimeField(default=timezone.now)
+    erased_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "taskbell_forgotten"
+        verbose_name_plural = "forgotten"
+
+    def __str__(self) -> str:
+        return str(self.recipient)
 
 
 class Run(models.Model):
@@ -147,6 +174,7 @@ class Run(models.Model):
 
     class Meta:
         db_table = "taskbell_run"
+        permissions = [("view_content", "Can see what people were told")]
         indexes = [
             models.Index(fields=["recipient", "-queued_at"], name="taskbell_run_recipient"),
             models.Index(fields=["state", "since"], name="taskbell_run_state"),

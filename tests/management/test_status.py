@@ -47,6 +47,7 @@ def test_as_json() -> None:
         "log": 3,
         "outbox": 1,
         "failed": {},
+        "forgetting": 0,
         "outbox_limit": 1_000_000,
         "over_outbox_limit": False,
     }

@@ -13,7 +13,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from taskbell.api.answers import error, signed_in
-from taskbell.gateway.access import recipient_of
+from taskbell.gateway.access import Leaving, recipient_of
 from taskbell.inbox.push.config import configured
 from taskbell.inbox.push.subscriptions import Taken, find, read, save
 
@@ -36,6 +36,8 @@ def subscriptions(request: HttpRequest, user: Any) -> HttpResponse:
         return _keep(user, values, _origin(request)) if request.method == "POST" else _drop(user, values)
     except ValueError as refused:
         return error(400, str(refused))
+    except Leaving as refused:
+        return error(409, str(refused.__doc__))
 
 
 # A service worker has no token. What stands for it is the old endpoint, which no other page knows.
@@ -58,6 +60,8 @@ def renew(request: HttpRequest, user: Any) -> HttpResponse:
         return answer
     except ValueError as refused:
         return error(400, str(refused))
+    except Leaving as refused:
+        return error(409, str(refused.__doc__))
 
 
 @require_safe

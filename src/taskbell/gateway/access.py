@@ -10,16 +10,24 @@ from django.conf import settings
 from django.contrib.auth import get_user, get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db import InterfaceError, OperationalError, router
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
 
 from taskbell import faults
 from taskbell.conf import current, resolve
 from taskbell.ground.events import PUBLIC_NAMESPACE, RESERVED_NAMESPACES, is_channel, namespace
-from taskbell.models import Recipient
+from taskbell.models import Outbox, Recipient
+from taskbell.store.forgotten import FORGET
 from taskbell.store.outbox import key_of
+from taskbell.store.people import create
 
 UNAUTHORIZED: Final = 401
 NOT_FOUND: Final = 404
+UNAVAILABLE: Final = 503
+
+
+class Leaving(Exception):
+    """The account that had this key before is being forgotten; try again in a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The HTTP status that says no: 401 without a person, 404 for unknown and forbidden alike."""
+    """The HTTP status that says no: 401 without a person, 404 for unknown and forbidden alike, 503 for not yet."""
 
     status: int
 
@@ -131,8 +139,12 @@ def _channels(user: Any | None, wish: Wish) -> tuple[str, ...] | Refusal:
     if wish.own:
         if user is None:
             return Refusal(UNAUTHORIZED)
-        mine = wish.name is None or wish.name == user.get_username()
-        return (recipient_of(user).channel,) if mine else Refusal(NOT_FOUND)
+        if wish.name is not None and wish.name != user.get_username():
+            return Refusal(NOT_FOUND)
+        try:
+            return (recipient_of(user).channel,)
+        except Leaving:
+            return Refusal(UNAVAILABLE)
     channels = wish.channels or (wish.name or "",)
     return channels if all(may_read(user, channel) for channel in channels) else Refusal(NOT_FOUND)
 
@@ -150,9 +162,20 @@ def may_read(user: Any | None, channel: str) -> bool:
 
 
 def recipient_of(user: Any) -> Recipient:
-    """Return the recipient of an account, creating it in a transaction of its own."""
-    alias = router.db_for_write(Recipient)
-    return Recipient.objects.using(alias).get_or_create(user_key=key_of(user))[0]
+    """Return the recipient of an account, creating it in a transaction of its own.
+
+    Raises `Leaving` for a moment: while the tick has yet to take it from the account that had the same key before.
+    """
+    alias, key = router.db_for_write(Recipient), key_of(user)
+    leaving = Outbox.objects.using(alias).filter(kind=FORGET, user_key=OuterRef("user_key"))
+    recipients = Recipient.objects.using(alias).annotate(leaving=Exists(leaving))
+    found = recipients.filter(user_key=key).first()
+    if found is None:
+        create([key], alias)
+        found = recipients.filter(user_key=key).first()
+    if found is None or found.leaving:
+        raise Leaving
+    return found
 
 
 def _ask(hook: Callable[..., Any], *args: Any) -> Any:

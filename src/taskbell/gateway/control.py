@@ -10,7 +10,7 @@ from taskbell.gateway.access import is_public
 from taskbell.gateway.hub import Hub
 from taskbell.gateway.limits import Limits
 from taskbell.gateway.recheck import Recheck
-from taskbell.store.control import ControlEvent, read, session_name
+from taskbell.store.control import ControlEvent, forgotten_channels, read, session_name
 from taskbell.store.log import LogRow
 
 # What the people of a busy site do in the lifetime of a pass; about 10 MB.
@@ -74,6 +74,10 @@ class Control:
         for event, seq in _events(rows):
             self._note(event, seq)
             self._act(event)
+
+    def forget(self, rows: Iterable[LogRow]) -> None:
+        """Keep nothing of people who are forgotten; called when everything up to these rows was fed."""
+        self.hub.forget(forgotten_channels(rows))
 
     def _note(self, event: ControlEvent, seq: int) -> None:
         if event.session is not None:

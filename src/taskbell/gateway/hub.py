@@ -5,9 +5,11 @@ time; a large one yields to the loop between slices, over the streams that were 
 """
 
 import asyncio
+import math
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from taskbell import faults
@@ -22,6 +24,8 @@ from taskbell.ground.sse import ByeReason, ResetReason
 
 # A write to a socket costs 5 to 10 µs: a slice holds the loop for about 2 ms.
 SLICE: Final = 250
+# The log is looked at every POLL seconds. A machine that is busy may come as much later; whoever is later stood still.
+SLACK_SECONDS: Final = 4.0
 
 
 class Rewritten:
@@ -45,6 +49,9 @@ class Hub:
         self.streams: set[Stream] = set()
         self.behind: set[Stream] = set()
         self.delivered = 0
+        #: When the pump began its last look at the log, by the monotonic clock; before the first one nothing is here.
+        self.looked_at = math.inf
+        self._held: set[Stream] = set()
         self.pending: deque[Sequence[Frame] | Rewritten] = deque()
         # Nothing is under way or waits for its turn; the pump's thread waits for it.
         self.resting = threading.Event()
@@ -71,6 +78,29 @@ class Hub:
         """Tell every stream that it may have missed something, after what was fed before."""
         self.pending.append(Rewritten(reason, place))
         self._schedule()
+
+    def forget(self, channels: Collection[str]) -> None:
+        """Keep nothing of these channels, here or on its way; nobody reads them any more."""
+        for channel in channels:
+            self.window.drop(channel)
+        self.pending = deque(
+            item
+            if isinstance(item, Rewritten)
+            else [frame.blank() if frame.channel in channels else frame for frame in item]
+            for item in self.pending
+        )
+
+    def look(self, began: float) -> None:
+        """Take note of a look at the log that began then: all that it found was said before this."""
+        self.looked_at = began
+        held, self._held = self._held, set()
+        for stream in held:
+            self.caught_breath(stream)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the log was looked at lately. A process that stood still knows nothing of who was shut out since."""
+        return time.monotonic() - self.looked_at < current().POLL + SLACK_SECONDS
 
     @property
     def fanning_out(self) -> bool:
@@ -147,6 +177,9 @@ class Hub:
         """The buffer is empty: pull what came meanwhile, or go live."""
         if stream.place == LIVE or stream.closed or self.position is None:
             return
+        if not self.is_current:
+            self._held.add(stream)
+            return
         if stream.owed_reset is not None:
             reason, stream.owed_reset = stream.owed_reset, None
             stream.unchecked = None
@@ -161,7 +194,9 @@ class Hub:
     def hand_over(self, stream: Stream, data: bytes, place: int) -> None:
         """Give a behind stream what was replayed for it, up to `place`, and let it go on."""
         stream.unchecked = None
-        if data and not stream.closed and stream.owed_reset is None:
+        if not self.is_current:  # it is read once more
+            self._held.add(stream)
+        elif data and not stream.closed and stream.owed_reset is None:
             stream.place = place
             self._write_behind(stream, data)
         else:
@@ -180,6 +215,7 @@ class Hub:
             count("streams_closed_total")
         self.streams.discard(stream)
         self.behind.discard(stream)
+        self._held.discard(stream)
         self.audience.remove(stream)
         self.on_leave(stream)
 

@@ -110,7 +110,7 @@ class Passes:
 
     def _holds(self, shown: Pass) -> bool:
         place = self.hub.position
-        if place is None or shown.log_id != place.log_id or shown.head > place.seq:
+        if place is None or not self.hub.is_current or shown.log_id != place.log_id or shown.head > place.seq:
             return False
         age = time.time() - shown.given_at
         return -CLOCKS_APART <= age <= lifetime() and shown.head >= self.newest.of(shown.person, shown.session)

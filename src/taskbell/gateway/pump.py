@@ -36,6 +36,8 @@ OTHERS_WAIT: Final = 0.05
 # While the hub fans out, reading more would only take the interpreter from it. It says when it is done; a pump that
 # ends meanwhile looks up this often.
 GLANCE: Final = 0.25
+# How often the hub is told that the log was looked at.
+TELL_SECONDS: Final = 0.5
 # A few poll intervals without a look at the log are a fault, one is a busy machine.
 HEALTHY_POLLS: Final = 5
 BACK_OFF: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -67,6 +69,7 @@ class Pump(threading.Thread):
         self._hot_until = 0.0
         self._try_at: float | None = None
         self._polled_at = 0.0
+        self._told_look_at = 0.0
         self._failures = 0
         self._stepped_at = 0.0
         self._fault = Fault(logging.ERROR)
@@ -116,11 +119,21 @@ class Pump(threading.Thread):
         polled = time.monotonic() - self._polled_at >= current().POLL
         if polled:
             self._polled_at = time.monotonic()
+        began = time.monotonic()
         took = (self._ticking or polled or self._is_my_turn()) and self._tick()
-        if not took and (rang or polled or not self._ticking):
+        look = not took and (rang or polled or not self._ticking)
+        if look:
             grew = self._read()
             if rang and not grew and not self._ticking and self._try_at is None:
                 self._try_at = time.monotonic() + OTHERS_WAIT
+        if took or look:
+            self._tell_look(began)
+
+    def _tell_look(self, began: float) -> None:
+        """Tell the hub, after everything that was found; now and then, for it costs a turn of the loop."""
+        if began - self._told_look_at >= TELL_SECONDS:
+            self._told_look_at = began
+            self._call(self.hub.look, began)
 
     def _let_hub_work(self) -> None:
         """Wait while the hub is busy; what comes meanwhile leaves together, in one write a stream."""
@@ -143,14 +156,16 @@ class Pump(threading.Thread):
         rows = tail(self.alias, current().WINDOW_BYTES)
         if rows:
             place = Cursor(place.log_id, rows[-1].seq, rows[-1].nonce)
-        self._begin_control()
+        control = self._begin_control()
         self._position = place
         self._call(self.hub.start_at, place, [Frame.of(row, place.log_id) for row in rows])
+        self._call(self.control.forget, control)
 
-    def _begin_control(self) -> None:
+    def _begin_control(self) -> list[LogRow]:
         rows, head = newest(self.alias, MOST_HELD), read_head(self.alias)
         pruned = head.floor - 1 if head is not None else 0
         self._call(self.control.begin, rows[0].seq if len(rows) == MOST_HELD else pruned, rows)
+        return rows
 
     def _tick(self) -> bool:
         """Tick until nothing waits; return whether rows were moved and handed over."""
@@ -221,6 +236,8 @@ class Pump(threading.Thread):
         if control := [row for row in rows if row.channel == CONTROL_CHANNEL]:
             self._call(self.control.take, control)
         self._feed(self.hub.feed, [Frame.of(row, log_id) for row in rows])
+        if control:
+            self._call(self.control.forget, control)
 
     def _feed(self, function: Callable[..., None], *args: object) -> None:
         """Give the hub something to fan out; from this moment it does not rest."""

@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError
 
 from taskbell.conf import current
 from taskbell.counts import count
-from taskbell.gateway.access import Grant, Refusal, authorize, open_to_anybody
+from taskbell.gateway.access import NOT_FOUND, UNAUTHORIZED, UNAVAILABLE, Grant, Refusal, authorize, open_to_anybody
 from taskbell.gateway.address import client_address
 from taskbell.gateway.answer import answer
 from taskbell.gateway.control import Control
@@ -30,6 +30,11 @@ from taskbell.store.people import ACCOUNT_HEADER, account_name
 # A second gateway may know newer numbers; after this many polls a cursor above ours is not the future but forged.
 POLLS_TO_WAIT: Final = 2
 ACCOUNT: Final = ACCOUNT_HEADER.lower().encode()
+REFUSALS: Final = {
+    UNAUTHORIZED: "Sign in first.",
+    NOT_FOUND: "No such stream.",
+    UNAVAILABLE: "The account that had this key before is being forgotten.",
+}
 
 
 class StreamEndpoint:
@@ -124,7 +129,7 @@ class StreamEndpoint:
         except (OperationalError, InterfaceError) as error:
             raise Rejected(503, "The database cannot be reached right now.") from error
         if isinstance(found, Refusal):
-            raise Rejected(found.status, "Sign in first." if found.status == 401 else "No such stream.")
+            raise Rejected(found.status, REFUSALS[found.status])
         return found
 
     async def _wait_for_position(self) -> None:

@@ -33,6 +33,10 @@ class Frame:
         data = sse.frame(Cursor(log_id, row.seq, row.nonce), row.type, row.payload)
         return cls(row.seq, row.nonce, row.channel, row.latest_key, data)
 
+    def blank(self) -> Self:
+        """Return what is left of it when nobody may have it any more."""
+        return type(self)(self.seq, self.nonce, None, None, b"")
+
 
 class Window:
     """Frames of consecutive numbers, the oldest leaving when `limit` bytes are passed."""
@@ -59,6 +63,14 @@ class Window:
                 self._latest[frame.channel, frame.latest_key] = frame.seq
         while self.bytes > self.limit and len(self._frames) > 1:
             self._drop_oldest()
+
+    def drop(self, channel: str) -> None:
+        """Keep nothing of a channel but numbers and nonces."""
+        for frame in self._channels.pop(channel, ()):
+            self._frames[frame.seq] = frame.blank()
+            self.bytes -= len(frame.data)
+            if frame.latest_key is not None:
+                self._latest.pop((channel, frame.latest_key), None)
 
     def nonce_at(self, seq: int) -> str | None:
         """Return the nonce of a number in the window, None outside it."""

@@ -16,9 +16,10 @@ from taskbell.inbox.box import Box, Counts
 from taskbell.inbox.fold import count_in_table, rows_in_table
 from taskbell.inbox.notify import NOTIFY
 from taskbell.inbox.rows import SEEN, UNREADABLE, Mark, from_mark, to_listed_json, to_mark, to_notification
-from taskbell.models import Notification, Outbox, Recipient
+from taskbell.models import Notification, Outbox
 from taskbell.store.log import place_of_head
 from taskbell.store.outbox import insert, key_of
+from taskbell.store.people import forgotten_upto, recipient_of
 
 MOST_NOTIFICATIONS: Final = 100
 
@@ -85,9 +86,8 @@ class _Look:
         alias, user_key = router.db_for_read(Notification), key_of(user)
         place = place_of_head(alias)
         rows = Outbox.objects.using(alias).filter(kind__in=(NOTIFY, SEEN), user_key=user_key, failed_at=None)
-        waiting = _read(rows.order_by("id"))
-        recipient = Recipient.objects.using(alias).filter(user_key=user_key).values_list("id", flat=True).first()
-        return cls(place, waiting, recipient, alias)
+        waiting = _read(rows.filter(id__gt=forgotten_upto(user_key, alias)).order_by("id"))
+        return cls(place, waiting, recipient_of(user_key, alias), alias)
 
     @property
     def table(self) -> QuerySet[Notification]:

@@ -1,6 +1,7 @@
 """The fold of runs: the facts of a batch become run rows and run events, in one transaction with the log."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from math import log2
 from typing import Final
 from uuid import UUID
@@ -12,7 +13,7 @@ from taskbell.runs.facts import from_row
 from taskbell.runs.forest import Change, Forest, ids_of
 from taskbell.runs.rows import columns, to_json, to_row, to_run
 from taskbell.runs.states import STEPS_SHOWN, Run
-from taskbell.store.clock import read_clock
+from taskbell.store.clock import moment, read_clock
 from taskbell.store.folds import Entry, Fold, Numbered
 from taskbell.store.people import channels_of
 
@@ -35,6 +36,9 @@ class RunFold(Fold):
         told = _told(changes, {id: to_run(row) for id, row in known.items()})
         _write_untold(forest, changes, {change.after.identity.run for _, change in told}, known, using)
         return [_entry(at, change, forest.runs[change.after.identity.run]) for at, change in told]
+
+    def asked_at(self, row: Outbox) -> datetime:
+        return moment(from_row(row).identity.origin)
 
     def numbered(self, entries: Sequence[Numbered], using: str) -> None:
         newest = {numbered.entry.subject.identity.run: numbered for numbered in entries}  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router
 from django.db.models import Q, QuerySet
 
-from taskbell.models import Outbox, Recipient
+from taskbell.models import Outbox
 from taskbell.models import Run as RunRow
 from taskbell.runs.facts import RUN, from_row
 from taskbell.runs.forest import Forest, ids_of
@@ -18,6 +18,7 @@ from taskbell.runs.rows import to_json, to_run
 from taskbell.runs.states import Fact, Run
 from taskbell.store.log import place_of_head
 from taskbell.store.outbox import key_of
+from taskbell.store.people import forgotten_upto, recipient_of
 
 MOST_RUNS = 100
 
@@ -59,9 +60,8 @@ def get_run(id: str, user: AbstractBaseUser) -> RunView | None:
     alias = router.db_for_read(RunRow)
     if "\0" in id:  # comes from a URL, and PostgreSQL refuses to look for it
         return None
-    waiting = Outbox.objects.using(alias).filter(Q(task_id=id) | Q(run_key=id), **_facts_of(user))
-    facts = _read_facts(waiting)
-    recipient = Recipient.objects.using(alias).filter(user_key=key_of(user)).first()
+    facts = _read_facts(_facts_of(user, alias).filter(Q(task_id=id) | Q(run_key=id)))
+    recipient = recipient_of(key_of(user), alias)
     rows = _rows(id, recipient, alias)
     forest = _forest(rows, facts)
     found = [RunView(run) for run in forest.runs.values() if id in (run.identity.run, run.identity.task_id)]
@@ -73,11 +73,11 @@ def list_runs(user: AbstractBaseUser, limit: int = 20) -> tuple[list[RunView], s
     """Return the user's newest runs without their steps, newest first, and the cursor at which the list is true."""
     alias = router.db_for_read(RunRow)
     place = place_of_head(alias)
-    facts = _read_facts(Outbox.objects.using(alias).filter(**_facts_of(user)))
-    recipient = Recipient.objects.using(alias).filter(user_key=key_of(user)).first()
+    facts = _read_facts(_facts_of(user, alias))
+    recipient = recipient_of(key_of(user), alias)
     rows: list[RunRow] = []
     if recipient is not None:
-        mine = RunRow.objects.using(alias).filter(recipient=recipient.id)
+        mine = RunRow.objects.using(alias).filter(recipient=recipient)
         touched = {UUID(id) for fact in facts for id in ids_of(fact)}
         newest = mine.filter(step=None).exclude(label="", steps=None).order_by("-queued_at")
         rows = [*newest[:limit], *mine.filter(id__in=touched)]
@@ -101,8 +101,10 @@ def _age(view: RunView) -> float:
     return view.run.identity.queued_at
 
 
-def _facts_of(user: AbstractBaseUser) -> dict[str, Any]:
-    return {"kind": RUN, "user_key": key_of(user), "failed_at": None}
+def _facts_of(user: AbstractBaseUser, alias: str) -> QuerySet[Outbox]:
+    key = key_of(user)
+    mine = Outbox.objects.using(alias).filter(kind=RUN, user_key=key, failed_at=None)
+    return mine.filter(id__gt=forgotten_upto(key, alias))
 
 
 def _read_facts(rows: QuerySet[Outbox]) -> list[Fact]:
@@ -113,12 +115,12 @@ def _read_facts(rows: QuerySet[Outbox]) -> list[Fact]:
     return facts
 
 
-def _rows(id: str, recipient: Recipient | None, alias: str) -> list[RunRow]:
+def _rows(id: str, recipient: UUID | None, alias: str) -> list[RunRow]:
     """Return the newest run with this id and the newest step, each if there is one."""
     if recipient is None:
         return []
     own = _uuid(id)
-    mine = RunRow.objects.using(alias).filter(recipient=recipient.id)
+    mine = RunRow.objects.using(alias).filter(recipient=recipient)
     found = mine.filter(Q(task_id=id) | Q(id=own) if own else Q(task_id=id)).order_by("-queued_at")
     return [*found.filter(step=None)[:1], *found.filter(step__isnull=False)[:1]]
 

@@ -92,6 +92,11 @@ class Scope:
             queued_at=self.queued_at,
         )
 
+    @property
+    def _asked_at(self) -> float | None:
+        spawner = self.here.identity if self.here is not None else None
+        return spawner.origin if spawner is not None and spawner.user_key == self.user_key else None
+
     def place(
         self, task: Leaf, user_key: str, engine: str, chain: Sequence[Leaf], body: Sequence[Leaf]
     ) -> Place | None:
@@ -141,6 +146,7 @@ class Scope:
             parent=of.parent,
             root=of.root,
             queued_at=of.queued_at,
+            asked_at=self._asked_at,
         )
         tell_queued(
             Fact(

@@ -53,6 +53,8 @@ class Identity:
     A step has its place `step`, from 0, in its `parent`. `skips` are ranges of places there (first and last) that are
     never published unless this task succeeds; `after` are the places by task ids, and travels in the header alone.
     `replaces` is the run that goes on only when this task succeeds.
+
+    `asked_at` is when the person asked for the first of the tasks that led to this one, None where that was this one.
     """
 
     run: str
@@ -71,6 +73,12 @@ class Identity:
     skips: tuple[tuple[int, int], ...] = ()
     after: Mapping[str, int] | None = field(default=None, compare=False)
     replaces: "Identity | None" = None
+    asked_at: float | None = None
+
+    @property
+    def origin(self) -> float:
+        """When a person asked for this, in seconds of the epoch: whoever has the key since then."""
+        return self.asked_at if self.asked_at is not None else self.queued_at
 
     @property
     def is_shown(self) -> bool:

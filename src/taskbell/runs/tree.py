@@ -137,6 +137,7 @@ def tree_identity(of: Identity) -> Identity:
         parent=tree.parent if tree else None,
         root=tree.root if tree else None,
         queued_at=tree.queued_at if tree else of.queued_at,
+        asked_at=of.asked_at,
     )
 
 
@@ -155,6 +156,7 @@ def step_identity(tree: Identity, step: int, planned: Planned) -> Identity:
         root=tree.root or tree.run,
         queued_at=tree.queued_at,
         step=step,
+        asked_at=tree.asked_at,
     )
 
 

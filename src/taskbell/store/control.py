@@ -4,10 +4,11 @@ They are rows of the outbox like any event, so they are committed, or rolled bac
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Final, Literal, get_args
+from uuid import UUID
 
 from django.db import router, transaction
 
@@ -15,26 +16,29 @@ from taskbell import faults
 from taskbell.ground.events import encode_payload
 from taskbell.models import Log, Outbox
 from taskbell.store.folds import Entry, Fold
+from taskbell.store.forgotten import FORGET, forget
 from taskbell.store.log import LogRow
 from taskbell.store.outbox import EVENT, insert
-from taskbell.store.people import forget
 
 CONTROL_CHANNEL: Final = "taskbell:control"
-FORGET: Final = "forget"
 # 128 bits: a session is named, and its key, which is the password of the hour, is not.
 SESSION_NAME_LENGTH: Final = 32
 
-#: A session ended; the account or its groups changed; the account is gone, and its recipient with it.
+#: A session ended; the account or its groups changed; the account is forgotten, and has no address any more.
 Change = Literal["ended", "changed", "deleted"]
 
 
 @dataclass(frozen=True, slots=True)
 class ControlEvent:
-    """One change of access. `person` is the key of an account, None for everybody; `session` is a `session_name`."""
+    """One change of access. `person` is the key of an account, None for everybody; `session` is a `session_name`.
+
+    `channel` is the address that a forgotten account had.
+    """
 
     change: Change
     person: str | None
     session: str | None = None
+    channel: str | None = None
 
 
 def session_name(key: str) -> str:
@@ -57,10 +61,16 @@ def read(row: LogRow) -> ControlEvent | None:
         return None
     try:
         told = json.loads(row.payload)
-        return ControlEvent(row.type, told["person"], told["session"])  # type: ignore[arg-type]
-    except (ValueError, TypeError, KeyError):
+        # A gateway of an older version tells of no channel.
+        return ControlEvent(row.type, told["person"], told["session"], told.get("channel"))  # type: ignore[arg-type]
+    except (ValueError, TypeError, KeyError, AttributeError):
         faults.error("The control event %d cannot be read.", row.seq)
         return None
+
+
+def forgotten_channels(rows: Iterable[LogRow]) -> set[str]:
+    """Return the addresses that, by these rows, nobody has any more."""
+    return {event.channel for row in rows if (event := read(row)) is not None and event.channel is not None}
 
 
 def newest(alias: str, most: int) -> list[LogRow]:
@@ -70,11 +80,20 @@ def newest(alias: str, most: int) -> list[LogRow]:
 
 
 class ForgetFold(Fold):
-    """A deleted account: its recipient is dropped, so whoever gets the same key has another address."""
+    """A person to be forgotten: their address is taken away, and gateways are told to keep nothing that was sent there.
+
+    So whoever gets the same key has another address. What is left in tables, `store.erase` deletes.
+    """
 
     def fold(self, rows: Sequence[Outbox], using: str) -> list[Entry]:
-        forget({row.user_key for row in rows if row.user_key is not None}, using)
-        return [Entry(at=row.id, type=row.type, payload=row.payload, channel=CONTROL_CHANNEL) for row in rows]
+        addresses = forget(rows, using)
+        return [self._entry(row, addresses.get(row.id)) for row in rows]
+
+    def _entry(self, row: Outbox, recipient: UUID | None) -> Entry:
+        channel = f"user:{recipient}" if recipient is not None else None
+        told = asdict(ControlEvent("deleted", row.user_key, channel=channel))
+        change = told.pop("change")
+        return Entry(at=row.id, type=change, payload=encode_payload(told), channel=CONTROL_CHANNEL)
 
 
 def _insert(events: Sequence[ControlEvent], alias: str) -> None:
@@ -86,6 +105,6 @@ def _row(event: ControlEvent) -> Outbox:
     told = asdict(event)
     change = told.pop("change")
     payload = encode_payload(told)
-    if change == "deleted":
+    if change == "deleted":  # its address is known, and taken away, by the fold
         return Outbox(kind=FORGET, user_key=event.person, type=change, payload=payload)
     return Outbox(kind=EVENT, channel=CONTROL_CHANNEL, type=change, payload=payload)

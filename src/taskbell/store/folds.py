@@ -7,6 +7,7 @@ the head's lock, in one transaction with the log, so what it writes and what bro
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from taskbell.models import Outbox
@@ -47,6 +48,14 @@ class Fold(ABC):
     @abstractmethod
     def fold(self, rows: Sequence[Outbox], using: str) -> list[Entry]:
         """Return the entries that these rows (in outbox order) cause; none for a fact that changes nothing."""
+
+    def asked_at(self, row: Outbox) -> datetime | None:
+        """Return when its person asked for what a row tells of, None where that was when it was written.
+
+        Only asked of people whose key another account had before. Raises ValueError, TypeError or KeyError on a row
+        that cannot be read.
+        """
+        return None
 
     def numbered(self, entries: Sequence[Numbered], using: str) -> None:
         """Learn the log numbers that the entries were given, in the same transaction; not called without any."""

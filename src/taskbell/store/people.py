@@ -1,6 +1,8 @@
 """From an account's key to the recipient channel that only its owner reads."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
@@ -9,9 +11,10 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import router
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 
-from taskbell.models import Recipient
+from taskbell.models import Outbox, Recipient
+from taskbell.store.forgotten import FORGET, since_of
 
 INTEGER_BITS: Final = 63
 # The header in which streams and the API say whose they are.
@@ -27,15 +30,36 @@ def account_name(user_key: str) -> str:
     return sha256(f"taskbell.account/{user_key}".encode()).hexdigest()[:ACCOUNT_LENGTH]
 
 
-def channels_of(user_keys: Iterable[str], alias: str) -> dict[str, str]:
-    """Return the channel of each key, creating recipients; a key whose account is not visible is left out."""
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a person reads. What was asked for before `since` was for another, who had the same key."""
+
+    channel: str
+    since: datetime | None = None
+
+
+def forgotten_upto(user_key: str, alias: str) -> int:
+    """Return the newest waiting outbox row that has this key forgotten, 0 if there is none.
+
+    What waits before it, and the recipient until then, are another's: of the account that had the key before.
+    """
+    waiting = Outbox.objects.using(alias).filter(kind=FORGET, user_key=user_key)
+    return waiting.aggregate(newest=Max("id"))["newest"] or 0
+
+
+def recipient_of(user_key: str, alias: str) -> UUID | None:
+    """Return the recipient of an account, None if it has none yet."""
+    if forgotten_upto(user_key, alias):
+        return None
+    return Recipient.objects.using(alias).filter(user_key=user_key).values_list("id", flat=True).first()
+
+
+def addresses_of(user_keys: Iterable[str], alias: str) -> dict[str, Address]:
+    """Return the address of each key, creating recipients; a key whose account is not visible is left out."""
     wanted = set(user_keys)
     known = _known(wanted, alias)
-    new = _visible(wanted - known.keys())
-    if new:
-        Recipient.objects.using(alias).bulk_create(
-            [Recipient(user_key=key) for key in sorted(new)], ignore_conflicts=True
-        )
+    if new := visible(wanted - known.keys()):
+        create(new, alias)
         known |= _known(new, alias)
     return known
 
@@ -54,28 +78,37 @@ def active(user_keys: Iterable[str]) -> set[str]:
     return {str(account.pk) for account in _accounts().filter(pk__in=pks) if account.is_active}
 
 
-def forget(user_keys: Iterable[str], alias: str) -> None:
-    """Drop the recipients of deleted accounts: nobody reads their channels any more."""
-    Recipient.objects.using(alias).filter(user_key__in=set(user_keys)).delete()
+def channels_of(user_keys: Iterable[str], alias: str) -> dict[str, str]:
+    """Return the channel of each key; as `addresses_of`."""
+    return {key: address.channel for key, address in addresses_of(user_keys, alias).items()}
 
 
-def _known(user_keys: set[str], alias: str) -> dict[str, str]:
-    if not user_keys:
-        return {}
-    found = Recipient.objects.using(alias).filter(user_key__in=user_keys)
-    return {recipient.user_key: recipient.channel for recipient in found}
+def create(user_keys: Collection[str], alias: str) -> None:
+    """Create the recipients of visible accounts; harmless where they exist."""
+    since = since_of(user_keys, alias)
+    Recipient.objects.using(alias).bulk_create(
+        [Recipient(user_key=key, since=since.get(key)) for key in sorted(user_keys)], ignore_conflicts=True
+    )
 
 
-def _visible(user_keys: set[str]) -> set[str]:
+def visible(user_keys: Collection[str]) -> set[str]:
+    """Return those of the keys whose accounts are there."""
     if not user_keys:
         return set()
     pks = [pk for key in user_keys if (pk := _as_pk(key)) is not None]
     # A database may give a key back in another form (padded, in other case): that is another key to us.
-    return user_keys & {str(pk) for pk in _accounts().filter(pk__in=pks).values_list("pk", flat=True)}
+    return set(user_keys) & {str(pk) for pk in _accounts().filter(pk__in=pks).values_list("pk", flat=True)}
 
 
 def _accounts() -> QuerySet[AbstractBaseUser]:
     return get_user_model()._base_manager.using(router.db_for_write(get_user_model()))
+
+
+def _known(user_keys: set[str], alias: str) -> dict[str, Address]:
+    if not user_keys:
+        return {}
+    found = Recipient.objects.using(alias).filter(user_key__in=user_keys)
+    return {recipient.user_key: Address(recipient.channel, recipient.since) for recipient in found}
 
 
 def _as_pk(key: str) -> Any:

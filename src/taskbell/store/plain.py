@@ -31,7 +31,9 @@ taken as (
 numbered as (
     select taken.id, (select seq from head) + row_number() over (order by taken.id) as seq,
            coalesce(taken.channel, 'user:' || recipient.id::text) as channel,
-           taken.type, taken.payload, taken.latest_key
+           taken.type, taken.latest_key,
+           -- Between the look and this moment another ticker may have forgotten the person.
+           case when taken.channel is null and recipient.id is null then '' else taken.payload end as payload
     from taken left join {Recipient._meta.db_table} recipient on recipient.user_key = taken.user_key),
 logged as (
     insert into {Log._meta.db_table} (seq, nonce, channel, type, payload, latest_key, sequenced_at)

@@ -3,15 +3,16 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError, transaction
 
 from taskbell import faults
 from taskbell.models import Outbox
-from taskbell.store.control import FORGET
 from taskbell.store.folds import Entry, Fold, Numbered, fold_for
+from taskbell.store.forgotten import FORGET, since_of
 from taskbell.store.outbox import EVENT
-from taskbell.store.people import channels_of
+from taskbell.store.people import addresses_of, channels_of
 
 
 class FoldRefused(Exception):
@@ -85,19 +86,39 @@ def sift(ids: Sequence[int], using: str, waited: Collection[int] = ()) -> Sifted
 
 def _split(rows: Sequence[Outbox], sifted: Sifted, waited: Collection[int], using: str) -> list[Outbox]:
     """Return the rows whose account is visible, or that have none; of the others, note what becomes of them."""
-    channels = channels_of((row.user_key for row in rows if row.user_key is not None), using)
-    forgotten = {row.user_key: row.id for row in rows if row.kind == FORGET}
+    keys = {row.user_key for row in rows if row.user_key is not None}
+    addresses = addresses_of(keys, using)
+    since = {key: address.since for key, address in addresses.items() if address.since is not None}
+    if len(addresses) < len(keys):
+        since |= since_of(keys - addresses.keys(), using)
+    forgotten: dict[str, int] = {}
+    for row in reversed(rows):
+        if row.kind == FORGET and row.user_key is not None and row.user_key not in forgotten:
+            forgotten[row.user_key] = row.id
+            since[row.user_key] = row.created_at
     visible = []
     for row in rows:
-        if row.user_key is not None and row.id < forgotten.get(row.user_key, 0):
+        key = row.user_key
+        if key is None or row.kind == FORGET:
+            visible.append(row)
+        elif row.id < forgotten.get(key, 0) or (key in since and _asked_at(row) < since[key]):
             sifted.dropped += 1  # it was for the account that is gone, not for one that has the same key since
-        elif row.user_key is None or row.user_key in channels or row.kind == FORGET:
+        elif key in addresses:
             visible.append(row)
         elif row.id in waited:
             sifted.dropped += 1
         else:
             sifted.kept.append(row.id)
     return visible
+
+
+def _asked_at(row: Outbox) -> datetime:
+    """Return when a person asked for what a row tells of; a task may tell of itself hours later."""
+    fold = fold_for(row.kind)
+    try:
+        return (fold.asked_at(row) if fold is not None else None) or row.created_at
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return row.created_at  # it cannot be read, and its fold will say so
 
 
 def _entry(row: Outbox) -> Entry:

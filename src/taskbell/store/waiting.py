@@ -137,7 +137,7 @@ def waiting_on(alias: str) -> Waiting:
 
 
 _PLAIN: Final = f"""kind = 'event' and (o.user_key is null or exists (
-    select 1 from {Recipient._meta.db_table} r where r.user_key = o.user_key))"""
+    select 1 from {Recipient._meta.db_table} r where r.user_key = o.user_key and r.since is null))"""
 
 # As text: an idle gateway asks this hundreds of times a second, and Django would take longer to build the query.
 _READ_ALL: Final = f"""

@@ -120,6 +120,7 @@ def _handed_on(here: Identity, name: str, task_id: str, group: str | None, follo
                 step=step,
                 skips=ranges_of(after.values()),
                 after=after,
+                asked_at=before.origin,
             )
         before = before.replaces
     return None
@@ -145,6 +146,7 @@ def _new_identity(
         root=(spawner.root or spawner.run) if spawner is not None else None,
         group=group,
         queued_at=time.time(),
+        asked_at=spawner.origin if spawner is not None and spawner.user_key == user_key else None,
     )
 
 

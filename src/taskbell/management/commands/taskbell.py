@@ -13,7 +13,9 @@ from taskbell.management.database import first_line, trouble_with
 from taskbell.management.verbs.base import Verb
 from taskbell.models import Outbox
 
-VERBS: Final = ("serve", "doctor", "status", "prune", "tail", "publish", "new-epoch", "vapid-keys")
+VERBS: Final = (
+    "serve", "doctor", "status", "prune", "tail", "publish", "forget", "export", "new-epoch", "vapid-keys",
+)  # fmt: skip
 
 
 class Command(BaseCommand):

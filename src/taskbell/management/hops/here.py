@@ -9,6 +9,7 @@ from typing import Final
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
+from django.db.models import Min
 
 from taskbell.checks import TAG
 from taskbell.conf import current
@@ -16,9 +17,9 @@ from taskbell.engines.base import unreachable
 from taskbell.management.database import first_line, trouble_with
 from taskbell.management.hops.finding import Finding, Grade
 from taskbell.management.verbs.status import read_status
-from taskbell.models import Worker
+from taskbell.models import Forgotten, Worker
 from taskbell.runs.writer import BEATS_A_LEASE
-from taskbell.store.clock import read_clock
+from taskbell.store.clock import moment, read_clock
 from taskbell.wakeups import configured, kind
 
 LOOK_SECONDS: Final = 0.05
@@ -26,6 +27,8 @@ LOOK_SECONDS: Final = 0.05
 HEARING_SECONDS: Final = 4.0
 # Ages and dates may be wrong by this without anybody noticing.
 CLOCK_SECONDS: Final = 5.0
+# A million events take a few minutes.
+ERASED_WITHIN_SECONDS: Final = 900.0
 # A beat that is late by as much on a busy machine is still a beat.
 LATE_BEAT_SECONDS: Final = 2.0
 
@@ -75,6 +78,22 @@ def look_at_outbox(alias: str) -> Finding:
         advice = f"The gateway's log says why rows of {', '.join(status.failed)} could not be folded."
         return Finding("look", "outbox", text, advice)
     return Finding("ok", "outbox", text)
+
+
+def look_at_forgetting(alias: str) -> Finding | None:
+    """Tell whether somebody should be erased by now; nothing to tell while nobody waits for it."""
+    waiting = read_status(alias).forgetting
+    if not waiting:
+        return None
+    began = Forgotten.objects.using(alias).filter(erased_at=None).aggregate(first=Min("forgotten_at"))["first"]
+    if began is None or (moment(read_clock(alias)) - began).total_seconds() < ERASED_WITHIN_SECONDS:
+        return Finding("ok", "forgetting", f"{waiting} people are being erased")
+    return Finding(
+        "look",
+        "forgetting",
+        f"{waiting} people are not erased yet, the first since {began:%Y-%m-%d %H:%M}",
+        "A running gateway does it: look at its log, and whether `tick` below finds one.",
+    )
 
 
 def look_at_clock(alias: str) -> Finding | None:

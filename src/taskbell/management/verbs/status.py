@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from taskbell.conf import current
 from taskbell.management.verbs.base import Verb
-from taskbell.models import Log, Outbox
+from taskbell.models import Forgotten, Log, Outbox
+from taskbell.store.forgotten import FORGET
 from taskbell.store.head import read_head
 
 
@@ -27,6 +28,7 @@ class Status:
     outbox: int
     oldest_seconds: float | None
     failed: dict[str, int]
+    forgetting: int
     outbox_limit: int
 
     @property
@@ -63,6 +65,7 @@ def read_status(alias: str) -> Status:
         outbox=waiting.count(),
         oldest_seconds=_age(oldest) if oldest else None,
         failed=dict(kinds),
+        forgetting=waiting.filter(kind=FORGET).count() + Forgotten.objects.using(alias).filter(erased_at=None).count(),
         outbox_limit=current().OUTBOX_LIMIT,
     )
 
@@ -83,6 +86,8 @@ def lines(status: Status) -> Iterator[str]:
     yield f"outbox  {status.outbox} rows wait{oldest}"
     for kind, count in status.failed.items():
         yield f"failed  {count} rows of kind {kind}: the gateway's log says why"
+    if status.forgetting:
+        yield f"forget  {status.forgetting} people are not erased yet"
     if status.over:
         yield (
             f"OVER OUTBOX_LIMIT: {status.outbox} rows wait, {status.outbox_limit} are allowed. "
