@@ -54,6 +54,10 @@ class Wish:
         return not self.channels and (self.name is None or ":" not in self.name)
 
 
+#: One for all: every open stream keeps its wish.
+OWN: Final = Wish()
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What a stream may read. It is small, because every open stream keeps one to be asked again."""

@@ -13,7 +13,7 @@ from django.http.request import split_domain_port, validate_host
 
 from taskbell.conf import current
 from taskbell.exceptions import InvalidCursor
-from taskbell.gateway.access import Caller, Wish
+from taskbell.gateway.access import OWN, Caller, Wish
 from taskbell.ground.cursor import Cursor
 
 # Django's own bound on a query string (DATA_UPLOAD_MAX_NUMBER_FIELDS) is a setting; a stream needs far fewer.
@@ -150,7 +150,7 @@ def _wish(name: str, query: dict[str, list[str]]) -> Wish:
         raise Rejected(400, "Name the channel in the path or in the query, not in both.")
     if "channel" in query and "" in channels:
         raise Rejected(400, "A channel is empty.")
-    return Wish(name or None, channels)
+    return Wish(name or None, channels) if name or channels else OWN
 
 
 def _caller(scope: dict[str, Any], headers: dict[bytes, bytes]) -> tuple[Caller, str | None]:
