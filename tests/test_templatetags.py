@@ -401,6 +401,16 @@ def test_toasts(user: User) -> None:
     assert render("{% taskbell_toasts %}", request_of(user)) == "<taskbell-toasts></taskbell-toasts>"
 
 
+def test_an_inbox_costs_six_small_queries(user: User, django_assert_num_queries: Any) -> None:
+    for number in range(30):
+        notify(user, str(number))
+    Ticker("default").tick()
+    request = request_of(user)
+    render("{% taskbell_script %}", request)
+    with django_assert_num_queries(6):
+        render("{% taskbell_inbox %}", request)
+
+
 def test_a_page_writes_nothing(user: User, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
         render("{% taskbell_script %}{% taskbell_toasts %}", request_of(user))

@@ -163,6 +163,7 @@ export class InboxElement extends TaskbellElement {
     write(none, isLoaded && list.length === 0 ? words.say("noMessages") : "");
     const failed = !isLoaded && loading.hidden && !trouble.hidden;
     write(older, failed ? words.say("again") : isLoaded && hasOlder ? words.say("older") : "");
+    this.#place();
   }
 
   /** Below the bell, its ends in line, and within the window. */

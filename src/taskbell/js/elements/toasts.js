@@ -126,7 +126,7 @@ export class ToastsElement extends TaskbellElement {
     this.#toasts.add(toast);
     (what.stays ? this.#urgent : this.#polite).append(spoken);
     this.#list.append(shown);
-    this.#timer ??= setInterval(() => this.#tick(), TICK_MS);
+    if (this.#toasts.size === 1) this.#timer = setInterval(() => this.#tick(), TICK_MS);
     this.#paintRest();
   }
 
@@ -177,9 +177,9 @@ export class ToastsElement extends TaskbellElement {
     shown.remove();
     spoken.remove();
     if (next) /** @type {HTMLElement | null} */ (next.querySelector("[part=dismiss]"))?.focus();
+    if (this.#toasts.size === 0) clearInterval(this.#timer);
     const waiting = this.#waiting.shift();
     if (waiting) this.#show(waiting);
-    if (this.#toasts.size === 0) this.#timer = void clearInterval(this.#timer);
     this.#paintRest();
   }
 
