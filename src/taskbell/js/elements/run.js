@@ -68,6 +68,8 @@ export class RunElement extends TaskbellElement {
     this.#watch = this.client.watch(this.getAttribute("run") ?? "", known, this.dataset.cursor);
     this.#watch.addEventListener("change", () => this.#change());
     this.#open = known !== null && !hasEnded(known);
+    this.#asked = false;
+    write(this.#parts.said, "");
     if (known !== null) this.#paint(known);
   }
 
