@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 from celery import chain, chord, group, shared_task
@@ -103,6 +104,18 @@ def fail(secret: str = SECRET) -> None:
 @shared_task
 def refuse(text: str = "There is no such photo.") -> None:
     raise taskbell.PublicError(text)
+
+
+@shared_task(bind=True, max_retries=5)
+def notify_at_every_attempt(self: Any, username: str) -> None:
+    """Succeeds at the third one; at each, a transaction in which it notified too is rolled back."""
+    user = User.objects.get(username=username)
+    with suppress(ZeroDivisionError), transaction.atomic():
+        taskbell.notify(user, "Never")
+        _ = 1 // 0
+    taskbell.notify(user, "Your report is ready", key="report:7", level="success")
+    if self.request.retries < 2:
+        raise self.retry(countdown=0)
 
 
 @shared_task(bind=True, max_retries=5)
