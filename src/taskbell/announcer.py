@@ -69,6 +69,8 @@ def announce(row: LogRow, alias: str) -> None:
 
 def _announce_run(id: UUID, alias: str) -> None:
     """Send it as it is now: what has gone on since will end again."""
+    if not run_ended.has_listeners(Run):
+        return
     row = Run.objects.using(alias).filter(id=id, state__in=ENDINGS).first()
     user = user_of(row.recipient, alias) if row is not None else None
     if row is not None and user is not None:
@@ -77,6 +79,8 @@ def _announce_run(id: UUID, alias: str) -> None:
 
 
 def _announce_notification(id: UUID, alias: str) -> None:
+    if not notified.has_listeners(Notification):
+        return
     row = Notification.objects.using(alias).filter(id=id).first()
     user = user_of(row.recipient, alias) if row is not None else None
     if row is not None and user is not None:

@@ -7,7 +7,7 @@ import pytest
 
 from taskbell import notify
 from taskbell.inbox import read as reading
-from taskbell.inbox.read import count_unread, list_notifications, mark
+from taskbell.inbox.read import list_notifications, mark
 from taskbell.inbox.rows import Mark, from_mark
 from taskbell.store.head import create_head
 from taskbell.store.outbox import insert, key_of
@@ -70,7 +70,7 @@ def test_all_does_not_reach_what_came_after_it(ada: Any, meanwhile: Any, wish: M
     meanwhile("_read", more)
     page = list_notifications(ada)
     assert [(one.title, one.seen_at is not None) for one in page.notifications] == [("after", False), ("before", True)]
-    assert page.unread == unread == count_unread(ada)
+    assert page.unread == unread == list_notifications(ada).unread
 
 
 def test_a_wish_for_all_that_is_made_now_reaches_everything(ada: Any, meanwhile: Any) -> None:
@@ -84,7 +84,7 @@ def test_a_wish_for_all_that_is_made_now_reaches_everything(ada: Any, meanwhile:
     meanwhile("place_of_head", more)
     assert mark(ada, READ_ALL) == 0
     assert [data["unread"] for _, data in heard()] == [0]
-    assert count_unread(ada) == 0
+    assert list_notifications(ada).unread == 0
 
 
 def test_of_somebody_who_was_never_told_anything(ada: Any) -> None:

@@ -54,11 +54,6 @@ def list_notifications(user: AbstractBaseUser, limit: int = 20, before: UUID | N
     return Page([*waiting, *stored][:limit], box.unread, str(look.place) if look.place else "")
 
 
-def count_unread(user: AbstractBaseUser) -> int:
-    """Return how many notifications of this person are unread."""
-    return _Look.at(user).box().unread
-
-
 def mark(user: AbstractBaseUser, mark: Mark) -> int:
     """Note in the open transaction what the person has seen or read; return how many will be unread then.
 
