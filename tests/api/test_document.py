@@ -29,7 +29,8 @@ from tests.servers.project import Project
 PREFIX = "/my/taskbell/"
 TOKEN = "a" * 32
 UNKNOWN = str(uuid.UUID(int=7))
-EXAMPLES = 12
+EXAMPLES = 6
+PATIENCE = 60
 
 
 def names_of(operation: Any) -> str:
@@ -105,7 +106,9 @@ class Site:
                 del operation["security"]
         if knows_ids:
             self._name_some(raw)
-        return schemathesis.openapi.from_dict(raw)
+        schema = schemathesis.openapi.from_dict(raw)
+        schema.config.update(request_timeout=PATIENCE)
+        return schema
 
     def _name_some(self, raw: dict[str, Any]) -> None:
         """Have ids asked for that exist: nobody would guess one."""
