@@ -94,6 +94,8 @@ class TestNotify:
         deliver()
         channels = dict(Log.objects.values_list("seq", "channel"))
         assert channels[row("Quietly").seq] == UNHEARD_CHANNEL
+        # It is not erased with its person, so it says nothing of them.
+        assert json.loads(Log.objects.get(channel=UNHEARD_CHANNEL).payload) == {"id": str(row("Quietly").id)}
         assert channels[row("Aloud").seq] == Recipient.objects.get().channel
         assert [one.title for one in list_notifications(ada).notifications] == ["Aloud", "Quietly"]
 

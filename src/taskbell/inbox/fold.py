@@ -21,8 +21,8 @@ from taskbell.store.clock import moment, read_clock
 from taskbell.store.folds import Entry, Fold, Numbered
 from taskbell.store.people import channels_of
 
-# Numbered like any event, and read by no stream: for those of whom open pages are not to hear. Nothing of anybody
-# stands there, because what a person was sent is found, and erased, by their own channel.
+# Numbered like any event, and read by no stream: for those of whom open pages are not to hear. Nothing stands there but
+# an id, by which receivers of signals find the row: what a person was sent is erased by their own channel.
 UNHEARD_CHANNEL: Final = "taskbell:unheard"
 # Ids in one SELECT: a thousand marks of a hundred each are more than SQLite takes parameters.
 IDS_AT_ONCE: Final = 500
@@ -139,7 +139,7 @@ def _add(at: Outbox, row: Notification, box: Box, recipient: UUID, now: datetime
         Entry(
             at=at.id,
             type=NOTIFICATION_EVENT,
-            payload=encode_payload(to_json(row) if is_heard else {}),
+            payload=encode_payload(to_json(row) if is_heard else {"id": str(row.id)}),
             user_key=at.user_key if is_heard else None,
             channel=None if is_heard else UNHEARD_CHANNEL,
             subject=Change([row], recipient, now),
