@@ -1,4 +1,4 @@
-import { TaskbellElement, make, sheet } from "./element.js";
+import { TaskbellElement, make, sheet, write } from "./element.js";
 import base from "./base.css";
 import css from "./push.css";
 
@@ -8,11 +8,13 @@ const WORDS = /** @type {const} */ ({ off: "pushOn", on: "pushOff", denied: "pus
 /** `<taskbell-push>`: a button that turns Web Push on and off in this browser; hidden where there is none. */
 export class PushElement extends TaskbellElement {
   #button = make("button", "button");
+  #trouble = make("p", "trouble", { role: "status" });
   #connected = new AbortController();
 
   constructor() {
     super();
-    this.shade(STYLE).append(this.#button);
+    this.shade(STYLE).append(this.#button, this.#trouble);
+    write(this.#trouble, "");
     this.#button.addEventListener("click", () => this.#turn());
   }
 
@@ -30,10 +32,13 @@ export class PushElement extends TaskbellElement {
     const { push } = this.client;
     if (push === null) return;
     this.#button.disabled = true;
+    write(this.#trouble, "");
     try {
       await (push.state === "on" ? push.unsubscribe() : push.subscribe());
     } catch (error) {
+      // The browser's push service is away, or our server is: the console says which.
       reportError(error);
+      write(this.#trouble, this.words.say("notMarked"));
     }
     this.#paint();
   }
