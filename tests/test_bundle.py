@@ -36,6 +36,14 @@ def test_nobody_has_edited_it(content: bytes) -> None:
     assert header(content)[1] == bundle.fingerprint(bundle.HEADER.sub(b"", content, count=1)), STALE
 
 
+def test_the_script_of_the_admin_is_made_from_its_sources_and_untouched() -> None:
+    content = bundle.ADMIN.read_bytes()
+    found = bundle.ADMIN_HEADER.match(content)
+    assert found is not None, STALE
+    assert found[1] == bundle.fingerprint(*bundle.ADMIN_SOURCES, *bundle.BUILD), STALE
+    assert found[2] == bundle.fingerprint(bundle.ADMIN_HEADER.sub(b"", content, count=1)), STALE
+
+
 def test_the_worker_is_made_from_its_sources_and_untouched() -> None:
     content = bundle.WORKER.read_bytes()
     found = bundle.WORKER_HEADER.match(content)

@@ -233,7 +233,8 @@ class Notification(models.Model):
         constraints = [models.UniqueConstraint(fields=["recipient", "key"], name="taskbell_notification_key")]
 
     def __str__(self) -> str:
-        return self.title
+        # Not its title: what names a row is shown also to those who may not read it.
+        return f"{self.level} {self.id}"
 
 
 class Place(models.Model):

@@ -22,6 +22,7 @@ from taskbell.gateway.window import Frame
 from taskbell.ground import sse
 from taskbell.ground.cursor import Cursor
 from taskbell.models import Log
+from taskbell.store.control import ACTIVITY_CHANNEL
 from taskbell.store.head import create_head
 from taskbell.store.log import Lost, place_of_head, read_after
 from taskbell.store.loops import Loop, registered
@@ -63,6 +64,8 @@ def _frames(grant: Grant, asked: StreamRequest) -> Iterator[bytes]:
                 place = Cursor(place.log_id, row.seq, row.nonce)
                 if row.channel in grant.channels:
                     yield Frame.of(row, place.log_id).data
+            if page.rows and ACTIVITY_CHANNEL in grant.channels:
+                yield sse.frame(place, sse.ACTIVITY, "{}")
         if time.monotonic() >= ping_at:
             if not all(still_granted([grant])):
                 yield sse.bye("signed_out", sse.RETRY_MS)

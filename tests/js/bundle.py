@@ -19,6 +19,10 @@ BUNDLE: Final = ROOT / "src/taskbell/static/taskbell/taskbell.js"
 WORKER: Final = BUNDLE.with_name("worker.js")
 WORKER_SOURCES: Final = (SOURCES / "worker.js", SOURCES / "arrivals.js")
 WORKER_HEADER: Final = re.compile(rb"/\*! taskbell worker ([0-9a-f]{16}) ([0-9a-f]{16}) \*/\n")
+# What Django's admin loads; like the worker it names its own sources.
+ADMIN: Final = BUNDLE.with_name("admin.js")
+ADMIN_SOURCES: Final = tuple(SOURCES / f"{name}.js" for name in ("admin", "stream", "transport", "sse", "backoff"))
+ADMIN_HEADER: Final = re.compile(rb"/\*! taskbell admin ([0-9a-f]{16}) ([0-9a-f]{16}) \*/\n")
 # The build itself is part of what a bundle was made from.
 BUILD: Final = (ROOT / "tests/js/bundle.mjs", ROOT / "package.json")
 PARTS: Final = {".js", ".json", ".css"}
@@ -52,6 +56,12 @@ def build_worker() -> bytes:
     return b"/*! taskbell worker %s %s */\n" % (fingerprint(*WORKER_SOURCES, *BUILD), fingerprint(made)) + made
 
 
+def build_admin() -> bytes:
+    """Return the script of the admin with its header; as `build`."""
+    made = _bundle("admin.js")
+    return b"/*! taskbell admin %s %s */\n" % (fingerprint(*ADMIN_SOURCES, *BUILD), fingerprint(made)) + made
+
+
 def compressed(content: bytes) -> int:
     """Return how many bytes a server sends of this."""
     return len(gzip.compress(content, 9, mtime=0))
@@ -66,5 +76,6 @@ if __name__ == "__main__":
     BUNDLE.parent.mkdir(parents=True, exist_ok=True)
     BUNDLE.write_bytes(build())
     WORKER.write_bytes(build_worker())
-    for file in (BUNDLE, WORKER):
+    ADMIN.write_bytes(build_admin())
+    for file in (BUNDLE, WORKER, ADMIN):
         print(f"{file.relative_to(ROOT)}: {file.stat().st_size:,} bytes")

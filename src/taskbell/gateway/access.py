@@ -17,6 +17,7 @@ from taskbell import faults
 from taskbell.conf import current, resolve
 from taskbell.ground.events import PUBLIC_NAMESPACE, RESERVED_NAMESPACES, is_channel, namespace
 from taskbell.models import Outbox, Recipient
+from taskbell.store.control import ACTIVITY_CHANNEL
 from taskbell.store.forgotten import FORGET
 from taskbell.store.outbox import key_of
 from taskbell.store.people import create
@@ -155,6 +156,8 @@ def _channels(user: Any | None, wish: Wish) -> tuple[str, ...] | Refusal:
 
 def may_read(user: Any | None, channel: str) -> bool:
     """Tell whether this user (None: nobody signed in) may read a channel that a request named."""
+    if channel == ACTIVITY_CHANNEL:
+        return is_staff(user)
     if not is_channel(channel) or namespace(channel) in RESERVED_NAMESPACES:
         return False
     if namespace(channel) == PUBLIC_NAMESPACE:
@@ -163,6 +166,11 @@ def may_read(user: Any | None, channel: str) -> bool:
     if authorize_hook is None:
         return False
     return bool(_ask(authorize_hook, user if user is not None else AnonymousUser(), channel))
+
+
+def is_staff(user: Any | None) -> bool:
+    """Tell whether this user may see any of our pages in the admin; what is there is for each page to say."""
+    return bool(getattr(user, "is_staff", False)) and user.has_module_perms("taskbell")  # type: ignore[union-attr]
 
 
 def recipient_of(user: Any) -> Recipient:

@@ -1,6 +1,6 @@
 """The audience: who reads which channel, and so what a batch of frames means for each stream."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from taskbell.gateway.window import Frame
@@ -63,6 +63,10 @@ class Audience:
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    def streams_of(self, channel: str) -> Collection[Stream]:
+        """Return the streams that read a channel."""
+        return self._streams.get(channel, ())
 
     def fanout_of(self, frames: Sequence[Frame]) -> Fanout:
         """Return one write for each live stream that a frame concerns: all of a channel's frames are joined once."""

@@ -15,12 +15,14 @@ from typing import Final
 from taskbell import faults
 from taskbell.conf import current
 from taskbell.counts import count
+from taskbell.gateway.activity import Activity
 from taskbell.gateway.audience import PULL_BYTES, Audience, Fanout, join, take
 from taskbell.gateway.window import Frame, Window
 from taskbell.gateway.wire import LIVE, Stream
 from taskbell.ground import sse
 from taskbell.ground.cursor import Cursor
 from taskbell.ground.sse import ByeReason, ResetReason
+from taskbell.store.control import ACTIVITY_CHANNEL
 
 # A write to a socket costs 5 to 10 µs: a slice holds the loop for about 2 ms.
 SLICE: Final = 250
@@ -46,6 +48,7 @@ class Hub:
         self.on_leave = on_leave
         self.position: Cursor | None = None
         self.audience = Audience()
+        self.activity = Activity(self._watchers, lambda: None if self.fanning_out else self.position)
         self.streams: set[Stream] = set()
         self.behind: set[Stream] = set()
         self.delivered = 0
@@ -292,7 +295,12 @@ class Hub:
         self._before = self.position.seq
         self.position = Cursor(self.position.log_id, frames[-1].seq, frames[-1].nonce)
         self._fanout = self.audience.fanout_of(frames)
+        if self._watchers():
+            self.activity.note()
         self._tell_waiting()
+
+    def _watchers(self) -> Collection[Stream]:
+        return self.audience.streams_of(ACTIVITY_CHANNEL)
 
     def _forget_history(self, rewritten: Rewritten) -> Fanout:
         self.window.clear()

@@ -13,6 +13,8 @@ ByeReason = Literal["age", "drain", "limit", "signed_out", "stalled"]
 
 CONTENT_TYPE: Final = b"text/event-stream; charset=utf-8"
 RETRY_MS: Final = 2000
+# The type of the word that something happened, for the pages of staff.
+ACTIVITY: Final = "activity"
 OPENING: Final = b"retry: %d\n\n" % RETRY_MS
 
 

@@ -21,6 +21,8 @@ from taskbell.store.log import LogRow
 from taskbell.store.outbox import EVENT, insert
 
 CONTROL_CHANNEL: Final = "taskbell:control"
+# Of no row: gateways themselves tell those who read it, staff with a look at the admin, that something happened.
+ACTIVITY_CHANNEL: Final = "taskbell:activity"
 # 128 bits: a session is named, and its key, which is the password of the hour, is not.
 SESSION_NAME_LENGTH: Final = 32
 

@@ -67,14 +67,14 @@ def addresses_of(user_keys: Iterable[str], alias: str) -> dict[str, Address]:
 def user_of(recipient: UUID, alias: str) -> AbstractBaseUser | None:
     """Return the account of a recipient if it is there and may sign in."""
     user_key = Recipient.objects.using(alias).filter(id=recipient).values_list("user_key", flat=True).first()
-    pk = _as_pk(user_key) if user_key is not None else None
+    pk = as_pk(user_key) if user_key is not None else None
     user = _accounts().filter(pk=pk).first() if pk is not None else None
     return user if user is not None and user.is_active else None
 
 
 def active(user_keys: Iterable[str]) -> set[str]:
     """Return those of the keys whose accounts are there and active."""
-    pks = [pk for key in set(user_keys) if (pk := _as_pk(key)) is not None]
+    pks = [pk for key in set(user_keys) if (pk := as_pk(key)) is not None]
     return {str(account.pk) for account in _accounts().filter(pk__in=pks) if account.is_active}
 
 
@@ -95,7 +95,7 @@ def visible(user_keys: Collection[str]) -> set[str]:
     """Return those of the keys whose accounts are there."""
     if not user_keys:
         return set()
-    pks = [pk for key in user_keys if (pk := _as_pk(key)) is not None]
+    pks = [pk for key in user_keys if (pk := as_pk(key)) is not None]
     # A database may give a key back in another form (padded, in other case): that is another key to us.
     return set(user_keys) & {str(pk) for pk in _accounts().filter(pk__in=pks).values_list("pk", flat=True)}
 
@@ -111,7 +111,8 @@ def _known(user_keys: set[str], alias: str) -> dict[str, Address]:
     return {recipient.user_key: Address(recipient.channel, recipient.since) for recipient in found}
 
 
-def _as_pk(key: str) -> Any:
+def as_pk(key: str) -> Any:
+    """Return the primary key that a key is the text of, None where no account can have it."""
     try:
         pk = get_user_model()._meta.pk.to_python(key)
     except (ValidationError, ValueError):
