@@ -55,6 +55,7 @@ def in_django(source: str, request: Any, **values: Any) -> str:
         ("{{ taskbell_runs(request) }}", "{% taskbell_runs %}"),
         ("{{ taskbell_runs(request, 1) }}", "{% taskbell_runs 1 %}"),
         ("{{ taskbell_runs(request, limit=1) }}", "{% taskbell_runs limit=1 %}"),
+        ("{{ taskbell_inbox(request, limit=3) }}", "{% taskbell_inbox limit=3 %}"),
     ],
 )
 @pytest.mark.parametrize("engines", [[JINJA, DJANGO], [JINJA]], ids=["both engines", "Jinja2 alone"])

@@ -20,7 +20,6 @@ from jinja2.runtime import Context
 from taskbell.templatetags import taskbell as tags
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
-LIBRARY: Final = {"taskbell": tags.__name__}
 
 
 class Tags(Extension):
@@ -58,5 +57,4 @@ def _has_ours(engine: DjangoTemplates) -> bool:
 
 @cache
 def _ours() -> DjangoTemplates:
-    options = {"libraries": LIBRARY}
-    return DjangoTemplates({"NAME": "taskbell", "DIRS": [str(TEMPLATES)], "APP_DIRS": False, "OPTIONS": options})
+    return DjangoTemplates({"NAME": "taskbell", "DIRS": [TEMPLATES], "APP_DIRS": False, "OPTIONS": {}})
