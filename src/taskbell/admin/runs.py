@@ -35,7 +35,7 @@ class StateFilter(admin.SimpleListFilter):
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         everything, *states = super().choices(changelist)
-        yield {**everything, "display": "under way"}
+        yield {**everything, "display": "all" if changelist.query else "under way"}
         yield from states
 
 
