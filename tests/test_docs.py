@@ -86,6 +86,19 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+def test_every_picture_is_shown_with_words_for_who_does_not_see_it() -> None:
+    shown = set()
+    for page in PAGES:
+        text = page.read_text()
+        for alt, path in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", text) + re.findall(
+            r'<img alt="([^"]*)" src="([^"]+)">', text
+        ):
+            assert len(alt) > 10, path
+            shown.add((page.parent / path).resolve())
+        shown |= {(page.parent / path).resolve() for path in re.findall(r'<source [^>]*srcset="([^"]+)">', text)}
+    assert shown == set((DOCS / "pictures").iterdir())
+
+
 def test_the_index_names_every_page() -> None:
     listed = {(DOCS / link).resolve() for link in links(DOCS / "README.md")}
     assert set(DOCS.glob("**/*.md")) - {DOCS / "README.md"} <= listed
