@@ -4,6 +4,7 @@ PORT moves it (8000). REDIS_URL names a Redis to be used instead of its own Valk
 """
 
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -14,7 +15,8 @@ from typing import IO, Final
 
 from demo import launcher
 from demo.child import Child
-from demo.place import HOST, ROOT, Trouble, answers, free_port, near, own_folder, say, secret_key, wanted_port
+from demo.place import HOST, ROOT, Trouble, answers, free_port, kept, near, own_folder, say, wanted_port
+from taskbell.inbox.push.keys import new_private
 
 LOOK_SECONDS: Final = 0.1
 STARTED_SECONDS: Final = 60.0
@@ -102,7 +104,8 @@ def build(port: int, state: Path, pipe: tuple[int, int]) -> Demo:
     """Return the demo of this port; nothing runs yet."""
     env = os.environ | {
         "DJANGO_SETTINGS_MODULE": "demo.settings",
-        "DEMO_SECRET_KEY": secret_key(state / "secret_key"),
+        "DEMO_SECRET_KEY": kept(state / "secret_key", secrets.token_urlsafe),
+        "DEMO_PUSH_KEY": kept(state / "push_key", new_private),
         "DEMO_STATE": str(state),
         "PORT": str(port),
         "PYTHONUNBUFFERED": "1",

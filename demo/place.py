@@ -3,9 +3,8 @@
 import contextlib
 import fcntl
 import os
-import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -24,11 +23,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def secret_key(path: Path) -> str:
-    """Return the key of this demo, made once: who is signed in stays so when it is started again."""
+def kept(path: Path, make: Callable[[], str]) -> str:
+    """Return a secret of this demo, made once: who is signed in, or told by Web Push, is so when it starts again."""
     if not path.exists():
         path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(32))
+        path.write_text(make())
     return path.read_text()
 
 

@@ -10,6 +10,7 @@ PORT = os.environ.get("PORT") or "8000"
 STATE = Path(os.environ.get("DEMO_STATE") or Path(__file__).parents[1] / ".demo" / PORT)
 
 SECRET_KEY = os.environ.get("DEMO_SECRET_KEY") or "for a process that was started by hand, and never in production"
+PUSH_KEY = os.environ.get("DEMO_PUSH_KEY")
 DEBUG = False
 # `guest.localhost` is a host of its own to a browser, so it has cookies of its own: there one is the other person.
 GUEST_HOST = "guest.localhost"
@@ -109,6 +110,8 @@ TASKBELL = {
         "demo.tasks.crash": _("Import"),
         "demo.tasks.write_report": _("Report"),
     },
+    # With a push service that can be reached, the browser tells of notifications when no page is open.
+    "PUSH": {"PRIVATE_KEY": PUSH_KEY, "CONTACT": "mailto:demo@example.com"} if PUSH_KEY else {},
     # Nobody who tries *Kill the worker* wants to wait for half a minute.
     "LEASE": 5,
 }

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -269,7 +270,7 @@ def test_a_signal_ends_everything_even_in_the_middle_of_a_task(
         family = demo.family()
         assert len(family) >= 7  # launcher, Valkey, server, worker and three children
         demo.process.send_signal(number)
-        assert demo.process.wait(15) == 0
+        assert demo.process.wait(60) == 0
     gone(family)
     assert not listens(demo.port)
     assert "Traceback" not in demo.process.output()
@@ -280,7 +281,7 @@ def test_a_signal_while_it_starts_ends_everything(start: Callable[..., Demo]) ->
     demo.process.wait_until(lambda: len(demo.family()) > 2, what="starting", timeout=30)
     family = demo.family()
     demo.process.send_signal(signal.SIGINT)
-    demo.process.wait(15)
+    demo.process.wait(60)
     gone(family)
     assert "Traceback" not in demo.process.output()
 
@@ -300,9 +301,13 @@ def test_it_remembers_what_it_was_told_before(start: Callable[..., Demo]) -> Non
     person = Person(first)
     task_id = person.start(seconds=0)
     person.wait_until(task_id, "succeeded")
+    push_key = re.compile(r'data-push-key="[\w-]{87}"')
+    [key] = push_key.findall(person.page)
+    assert {path.stat().st_mode & 0o077 for path in first.state.glob("*_key")} == {0}
     first.stop()
-    start(port=first.port).ready()
+    second = start(port=first.port).ready()
     assert person.state(task_id) == "succeeded", "signed out, or forgotten"
+    assert push_key.findall(Person(second).page) == [key], "browsers would have to subscribe anew"
 
 
 def test_a_redis_of_ones_own_is_used(start: Callable[..., Demo], valkey: Valkey) -> None:
