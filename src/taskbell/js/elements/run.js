@@ -37,6 +37,7 @@ export class RunElement extends TaskbellElement {
     super();
     const parts = (this.#parts = {
       label: make("span", "label"),
+      word: make("bdi"),
       state: make("span", "state"),
       cancel: make("button", "cancel"),
       fill: make("div", "fill"),
@@ -53,6 +54,7 @@ export class RunElement extends TaskbellElement {
       run: make("div", "run", { tabindex: "-1" }),
     });
     parts.cancel.addEventListener("click", () => this.#cancel());
+    parts.state.append(parts.word);
     parts.bar.append(parts.fill);
     parts.progress.append(parts.bar, parts.percent);
     const result = make("slot", "", { name: "result" }, parts.result);
@@ -167,7 +169,7 @@ export class RunElement extends TaskbellElement {
     parts.run.hidden = false;
     parts.run.setAttribute("part", `run ${run.late ? "late" : run.state}`);
     write(parts.label, words.label(run));
-    write(parts.state, words.state({ ...run, cancelling: this.#asked }));
+    write(parts.word, words.state({ ...run, cancelling: this.#asked }));
     this.#paintCancel(ended || this.#asked || !this.client.hasApi);
     this.#paintBar(run);
     this.#paintDetail(run);

@@ -9,7 +9,8 @@ import { make, write } from "./element.js";
 
 export class Steps {
   element = make("details", "steps");
-  #summary = make("summary", "summary");
+  #said = make("bdi");
+  #summary = make("summary", "summary", {}, this.#said);
   #list = make("ol", "list", { role: "list" });
   #more = make("p", "more");
 
@@ -23,7 +24,7 @@ export class Steps {
     this.element.hidden = steps == null;
     if (steps == null) return;
     const failed = steps.failed ? words.say("stepsFailed", steps.failed) : "";
-    write(this.#summary, [words.say("steps", done ?? 0, steps.total), failed].filter(Boolean).join(" · "));
+    write(this.#said, [words.say("steps", done ?? 0, steps.total), failed].filter(Boolean).join(" · "));
     while (this.#list.children.length > steps.list.length) this.#list.lastElementChild?.remove();
     steps.list.forEach((step, index) => {
       const item = this.#list.children[index] ?? this.#add();
