@@ -57,6 +57,13 @@ class TestDocument:
         assert url == PREFIX + re.sub(r"{\w+}", "x", operation.path)
         assert set(operation.answers) <= set(SAYS)
 
+    def test_says_what_wants_a_token(self, ada: Any) -> None:
+        """A POST of nobody's, without a token: 403 comes before 401."""
+        client = Client(enforce_csrf_checks=True)
+        for operation in OPERATIONS:
+            path = PREFIX + operation.path.replace("{id}", UNKNOWN)
+            assert (client.generic(operation.method.upper(), path).status_code == 403) == operation.token, path
+
     def test_has_every_field(self, ada: Any) -> None:
         run = Run(identity=identity(ada))
         assert list(SCHEMAS["Run"]["properties"]) == list(to_json(run, was=None, at=0.0))

@@ -32,6 +32,7 @@ class Operation:
     method: str
     path: str
     says: str
+    token: bool = True  # wants Django's CSRF token
     parameters: Sequence[Json] = ()
     body: Json | None = None
     answers: Mapping[int, Json | None]
@@ -66,7 +67,7 @@ def _described(operation: Operation) -> Json:
         "operationId": operation.name,
         "summary": operation.says,
         "parameters": list(operation.parameters),
-        "security": [{"session": [], "csrf": []} if operation.method != "get" else {"session": []}],
+        "security": [{"session": [], "csrf": []} if operation.token else {"session": []}],
         "responses": {str(status): _answer(status, schema) for status, schema in operation.answers.items()},
     }
     if operation.body is not None:
@@ -209,6 +210,7 @@ OPERATIONS: Final = (
     Operation(
         name="runs",
         method="get",
+        token=False,
         path="runs/",
         says="The newest runs, newest first.",
         parameters=[_limit(MOST_RUNS, DEFAULT_RUNS)],
@@ -217,6 +219,7 @@ OPERATIONS: Final = (
     Operation(
         name="run",
         method="get",
+        token=False,
         path="runs/{id}/",
         says="One run; of several with the task queue's id, the newest.",
         parameters=[_RUN_ID],
@@ -233,6 +236,7 @@ OPERATIONS: Final = (
     Operation(
         name="notifications",
         method="get",
+        token=False,
         path="notifications/",
         says="The newest notifications, newest first, and how many are unread of all.",
         parameters=[
@@ -281,6 +285,7 @@ OPERATIONS: Final = (
     Operation(
         name="push_renew",
         method="post",
+        token=False,
         path="push/subscriptions/renew/",
         says="Put another subscription in the place of one, for a service worker: it wants no CSRF token.",
         body=_object(old=_TEXT, new=_ref("Subscription")),
