@@ -428,6 +428,7 @@ def test_a_list_that_is_shorter_than_the_runs_is_asked_for_once(page: Page) -> N
     person.wait_until(task_id, "succeeded")
     page.open()
     page.run("taskbell.refresh()")
+    page.until(lambda: page.asked() == ["/taskbell/runs/"], "not asked for")
     page.press("Run a task")
     page.newest("running")
     page.newest("succeeded")
