@@ -477,4 +477,6 @@ def test_the_page_is_sound_to_axe(page: Page, scheme: str, language: str) -> Non
 def test_nothing_is_wider_than_the_window(page: Page, width: int) -> None:
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    assert page.run("return document.documentElement.scrollWidth") <= width
+    for language in ("en", "ko"):
+        page.open(f"/?lang={language}")
+        assert page.run("return document.documentElement.scrollWidth") <= width
