@@ -46,3 +46,6 @@ USE_TZ = True
 TIME_ZONE = "Asia/Seoul"
 
 TASKBELL = {**json.loads(os.environ.get("TASKBELL_JSON") or "{}")}
+
+# Django 6.1 wants to know who sends mail, and tests replace it all the same.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}

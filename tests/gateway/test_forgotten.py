@@ -234,11 +234,11 @@ class TestOneThatStoodStill:
         stays, leaves = PaperStream("user:a"), PaperStream("user:a")
         loop = PaperLoop()
         with loop.running():
+            clock[0] += 1_000
+            assert not hub.is_current
             for stream in (stays, leaves):
                 stream.hub = hub
                 hub.join(stream, log.place(1))
-            clock[0] += 1_000
-            assert not hub.is_current
             while loop.turn():
                 pass
             assert {tuple(stream.types) for stream in (stays, leaves)} == {("ping",)}
@@ -258,8 +258,8 @@ class TestOneThatStoodStill:
         loop = PaperLoop()
         with loop.running():
             stream.hub = hub
-            hub.join(stream, log.place(1))
             clock[0] += 1_000
+            hub.join(stream, log.place(1))
             hub.hand_over(stream, log.frames()[1].data, 2)
             assert stream.types == ["ping"]
             hub.look(clock[0])

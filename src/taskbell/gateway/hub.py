@@ -149,7 +149,7 @@ class Hub:
 
     def _resume(self, stream: Stream, after: Cursor, opening: bytes) -> None:
         self._fall_behind(stream, after.seq)
-        if self._in_memory(stream):
+        if self.is_current and self._in_memory(stream):
             self._pull(stream, opening)
         else:
             self._write_behind(stream, opening)

@@ -76,7 +76,8 @@ def _covers(pattern: str, host: str) -> bool:
 
 def _is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
-        if address.is_site_local:
+        # 6to4 is retired (RFC 7526), and newer Pythons call none of its addresses global.
+        if address.is_site_local or address.sixtofour is not None:
             return False
         if address.ipv4_mapped is not None or address in _NAT64:
             return True  # as public as the one within
@@ -84,14 +85,10 @@ def _is_public(address: Address) -> bool:
 
 
 def _within(address: Address) -> Iterator[Address]:
-    """Yield the IPv4 addresses that an IPv6 address leads to: mapped, by 6to4, Teredo or NAT64."""
+    """Yield the IPv4 address that an IPv6 address leads to: mapped, or by NAT64."""
     if isinstance(address, ipaddress.IPv4Address):
         return
     if address.ipv4_mapped is not None:
         yield address.ipv4_mapped
-    if address.sixtofour is not None:
-        yield address.sixtofour
-    if address.teredo is not None:
-        yield from address.teredo
     if address in _NAT64:
         yield ipaddress.IPv4Address(int(address) & _LOW_32)
