@@ -177,6 +177,24 @@ def test_a_list_grows_by_itself(site: Site) -> None:
     assert site.run(ids) == [second, first]
 
 
+def test_a_list_that_was_read_before_an_event_takes_nothing_out(site: Site) -> None:
+    site.open("runs=1")
+    site.until_live()
+    site.run("window.got = []; taskbell.on('run', (run, { id }) => window.got.push(id))")
+    for _ in range(2):
+        site.tell(new_run(), "queued")
+    site.until(lambda: site.run("return window.got.length") == 2, "not told")
+    list_at = """
+        const detail = { runs: [], cursor: window.got[arguments[0]] };
+        taskbell.dispatchEvent(new CustomEvent("snapshot", { detail }));
+    """
+    left = "return document.querySelectorAll('taskbell-runs > taskbell-run').length"
+    site.run(list_at, 0)
+    assert site.run(left) == 1, "the second came after the list"
+    site.run(list_at, 1)
+    assert site.run(left) == 0
+
+
 def test_a_run_with_steps_says_how_many_have_ended(site: Site) -> None:
     """Its steps are told of too, and have neither a card nor a toast of their own."""
     site.open("runs=1")

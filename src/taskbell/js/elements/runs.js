@@ -1,3 +1,4 @@
+import { isAfter } from "../cursor.js";
 import { TaskbellElement, make, sheet, write } from "./element.js";
 import base from "./base.css";
 import css from "./runs.css";
@@ -52,9 +53,12 @@ export class RunsElement extends TaskbellElement {
     const listed = runs
       .slice(0, this.#most)
       .map((run) => shown.find((element) => shows(element, run)) ?? show(run, cursor));
-    for (const element of shown) if (!listed.includes(element)) element.remove();
+    const others = shown.filter((element) => !listed.includes(element));
+    // An event may have overtaken a list that was read before it.
+    const newer = others.filter((element) => isAfter(element.dataset.cursor ?? "", cursor));
+    for (const element of others) if (!newer.includes(element)) element.remove();
     // What stands where it should is not touched: an element that is moved asks anew how its run stands.
-    listed.forEach((element, index) => {
+    [...newer, ...listed].forEach((element, index) => {
       const there = this.#runs[index];
       if (there !== element) this.insertBefore(element, there ?? null);
     });
