@@ -21,8 +21,8 @@ TLS_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 
 async def trickle(port: int, head: bytes, pause: float) -> tuple[int, float]:
     """Send a head byte by byte until the server has had enough; return the status and how long that took."""
+    began = time.monotonic()  # before the server can have begun: here hundreds connect at once
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    began = time.monotonic()
     try:
         answer = asyncio.create_task(reader.read())
         for byte in head:
@@ -48,7 +48,7 @@ def test_a_crowd_of_slow_ones_costs_nobody_anything(stage: Stage) -> None:
 
     answers = asyncio.run(crowd())
     assert Counter(status for status, _ in answers) == {408: 3 * EACH}
-    assert min(seconds for _, seconds in answers) > HEADER_TIME / 2
+    assert min(seconds for _, seconds in answers) > 0.9 * HEADER_TIME
     stage.left_no_trace()
 
 
