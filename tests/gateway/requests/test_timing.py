@@ -31,6 +31,8 @@ async def trickle(port: int, head: bytes, pause: float) -> tuple[int, float]:
             writer.write(bytes([byte]))
             await asyncio.wait([answer], timeout=pause)
         data = await asyncio.wait_for(answer, 30)
+    except ConnectionError:
+        data = b""
     finally:
         writer.transport.abort()
     return (parse(data) or Reply()).status, time.monotonic() - began
@@ -47,7 +49,11 @@ def test_a_crowd_of_slow_ones_costs_nobody_anything(stage: Stage) -> None:
         return await waiting
 
     answers = asyncio.run(crowd())
-    assert Counter(status for status, _ in answers) == {408: 3 * EACH}
+    assert {status for status, _ in answers[:EACH]} == {408}
+    # Whoever still sends when the server closes is reset, and may lose the answer by that.
+    told = Counter(status for status, _ in answers)
+    assert told.keys() <= {0, 408}
+    assert told[408] > 2 * EACH
     assert min(seconds for _, seconds in answers) > 0.9 * HEADER_TIME
     stage.left_no_trace()
 
