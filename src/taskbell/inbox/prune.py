@@ -1,13 +1,9 @@
 """Prune of inboxes: notifications older than NOTIFICATION_AGE, whether anybody has read them or not."""
 
-from typing import Final
-
 from taskbell.conf import current
 from taskbell.models import Notification
 from taskbell.store.clock import AHEAD_SECONDS, PatientClock, moment
-
-# As in store/prune.py: no batch holds SQLite's write lock for long.
-BATCH_ROWS: Final = 1_000
+from taskbell.store.prune import BATCH_ROWS
 
 
 def prune_notifications(alias: str, clock: PatientClock | None = None) -> int:

@@ -1,14 +1,10 @@
 """Prune of runs: ended ones older than RUN_AGE, and workers that no open run names."""
 
-from typing import Final
-
 from taskbell.conf import current
 from taskbell.models import Run, Worker
 from taskbell.runs.states import ENDINGS, WAITING
 from taskbell.store.clock import AHEAD_SECONDS, PatientClock, moment
-
-# As in store/prune.py: no batch holds SQLite's write lock for long.
-BATCH_ROWS: Final = 1_000
+from taskbell.store.prune import BATCH_ROWS
 
 
 def prune_runs(alias: str, clock: PatientClock | None = None) -> int:

@@ -11,9 +11,8 @@ from django.db.models import Model
 
 from taskbell.models import Forgotten, Log, Notification, PushSubscription, Run
 from taskbell.store.clock import moment, read_clock
+from taskbell.store.prune import BATCH_ROWS
 
-# As in store/prune.py: no batch holds SQLite's write lock for long.
-BATCH_ROWS: Final = 1_000
 STEP_SECONDS: Final = 1.0
 # Of a step, so that what a million rows take does not keep the other loops of a development server waiting.
 BUSY_SECONDS: Final = 0.5
