@@ -295,12 +295,12 @@ def test_w007_counts_the_streams_that_are_allowed(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("known", [True, False])
 def test_w008_a_uvicorn_that_was_not_tested(monkeypatch: pytest.MonkeyPatch, known: bool) -> None:
-    monkeypatch.setattr("taskbell.gateway.server.knows_uvicorn", lambda: known)
+    monkeypatch.setattr("taskbell.gateway.detach.knows_uvicorn", lambda: known)
     assert ("taskbell.W008" in found(deploy=True)) is not known
 
 
 def test_w008_a_uvicorn_whose_inside_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "taskbell.gateway.server", None)
+    monkeypatch.setitem(sys.modules, "taskbell.gateway.detach", None)
     message = found(deploy=True)["taskbell.W008"]
     assert "cannot use the uvicorn" in message.msg
     assert "taskbell[serve]" in (message.hint or "")
@@ -308,7 +308,7 @@ def test_w008_a_uvicorn_whose_inside_is_another(monkeypatch: pytest.MonkeyPatch)
 
 def test_w008_is_silent_without_uvicorn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("taskbell.checks.find_spec", lambda name: None)
-    monkeypatch.setattr("taskbell.gateway.server.knows_uvicorn", lambda: False)
+    monkeypatch.setattr("taskbell.gateway.detach.knows_uvicorn", lambda: False)
     assert "taskbell.W008" not in found(deploy=True)
 
 

@@ -123,7 +123,7 @@ def check_uvicorn(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
 def uvicorn_trouble() -> str:
     """Return what is wrong with the uvicorn that is installed; empty if nothing is."""
     try:
-        from taskbell.gateway.server import knows_uvicorn
+        from taskbell.gateway.detach import knows_uvicorn
     except ImportError as error:
         return f"The gateway cannot use the uvicorn that is installed: {error}"
     if knows_uvicorn():

@@ -1,8 +1,9 @@
-"""Whether a request stands alone in its bytes."""
+"""Whether a request stands alone in its bytes, and what it says then."""
 
 import pytest
 
-from taskbell.gateway.head import stands_alone
+from taskbell.conf import DEFAULTS
+from taskbell.gateway.head import read_head, stands_alone
 
 GOOD = b"GET /events/?channel=a:b HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -39,3 +40,32 @@ def test_one_get(head: bytes) -> None:
 )
 def test_anything_else(head: bytes) -> None:
     assert not stands_alone(head)
+    assert read_head(head) is None
+
+
+def test_what_it_says() -> None:
+    assert read_head(GOOD.replace(b"/events/", b"/%65vents/")) == {
+        "type": "http",
+        "method": "GET",
+        "http_version": "1.1",
+        "path": "/events/",
+        "raw_path": b"/%65vents/",
+        "query_string": b"channel=a:b",
+        "headers": [(b"host", b"x")],
+    }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"no colon",
+        b"a b: c",
+        b": nothing",
+        b"x: \0",
+        b"Content-Length: x",
+        b"Connection: upgrade\r\nUpgrade: websocket",
+        b"x: " + b"y" * DEFAULTS["HEADER_BYTES"],
+    ],
+)
+def test_what_is_for_the_server_to_answer(line: bytes) -> None:
+    assert read_head(GOOD.replace(b"Host: x", line)) is None

@@ -1,4 +1,4 @@
-"""Each thing of uvicorn that the shim leans on, one test a thing: what fails here names what a release changed."""
+"""Each thing of uvicorn that we lean on, one test a thing: what fails here names what a release changed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,10 +10,12 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from taskbell.gateway import server as shim
+from taskbell.gateway import detach, server
 from taskbell.gateway.access import Caller, Grant, Wish
 from taskbell.gateway.asgi import EventsMiddleware
-from taskbell.gateway.server import StreamProtocol, knows_uvicorn
+from taskbell.gateway.detach import DetachingProtocol, knows_uvicorn
+from taskbell.gateway.head import read_head
+from taskbell.gateway.server import StreamProtocol
 from taskbell.gateway.wire import DETACH, DetachedStream
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -38,15 +40,19 @@ class Scene(EventsMiddleware):
         super().__init__(None)
         self.hub = Quiet()
         self.state = ServerState()
-        self.protocols: list[StreamProtocol] = []
+        self.doors: list[StreamProtocol] = []
+        self.protocols: list[DetachingProtocol] = []
         self.scopes: list[dict[str, Any]] = []
         self.streams: list[DetachedStream] = []
         self.before_detach: Callable[[], Awaitable[None]] | None = None
         self.at_once = self.wrapped = False
         self.broken: str | None = None
+        self.options: dict[str, Any] = {}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scopes.append(scope)
+        if DETACH in scope.get("extensions", {}):
+            self.protocols.append(scope["extensions"][DETACH].__self__)
         if self.before_detach is not None:
             await self.before_detach()
         if self.broken is not None:
@@ -77,25 +83,23 @@ class Scene(EventsMiddleware):
             stream.write(head)
         return True
 
-    def protocol(self) -> StreamProtocol:
-        options: Any = {"interface": "asgi3", "ws": "none", "lifespan": "off", "log_config": None}
+    def door(self) -> StreamProtocol:
+        options: Any = {"interface": "asgi3", "ws": "none", "lifespan": "off", "log_config": None} | self.options
         config = Config(self, http=StreamProtocol, proxy_headers=self.wrapped, **options)
         config.load()
-        self.protocols.append(StreamProtocol(config=config, server_state=self.state, app_state={}))
-        return self.protocols[-1]
+        self.doors.append(StreamProtocol(config=config, server_state=self.state, app_state={}))
+        return self.doors[-1]
 
     @asynccontextmanager
-    async def asked(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        """Send a GET on a connection of its own, and give what comes back."""
-        server = await asyncio.get_running_loop().create_server(self.protocol, "127.0.0.1", 0)
+    async def asked(self, request: bytes = GET) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Send a request on a connection of its own, and give what comes back."""
+        server = await asyncio.get_running_loop().create_server(self.door, "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(GET)
+        writer.write(request)
         try:
             yield reader, writer
         finally:
             writer.close()
-            for protocol in self.protocols:
-                protocol._head_complete()
             server.close()
             await until(lambda: len(self.hub.gone) == len(self.streams))
 
@@ -224,15 +228,72 @@ def test_a_browser_that_left_is_known_to_the_cycle() -> None:
     run(check)
 
 
-def test_a_request_begins_where_its_task_is_made() -> None:
+def test_a_stream_that_waits_for_nothing_needs_nothing_of_uvicorn() -> None:
     async def check(scene: Scene) -> None:
         scene.at_once = True
         async with scene.asked() as (reader, _):
             assert (await head_of(reader)).startswith(b"HTTP/1.1 200 OK\r\n")
-            assert (len(scene.streams), scene.state.tasks) == (1, set())
-            assert scene.protocols[0].cycle is None, "and the parser's last call found nothing to complete"
+            assert (len(scene.streams), scene.state.tasks, scene.state.connections) == (1, set(), set())
             scene.streams[0].write(b"more")
             assert await reader.readexactly(4) == b"more"
+
+    run(check)
+
+
+def test_a_limit_on_requests_is_for_uvicorn_to_keep() -> None:
+    async def check(scene: Scene) -> None:
+        scene.at_once, scene.options = True, {"limit_concurrency": 1}
+        async with scene.asked() as (reader, _):
+            assert (await head_of(reader)).startswith(b"HTTP/1.1 503 ")
+
+    run(check)
+
+
+def test_a_server_that_stops_closes_a_connection_that_asked_for_nothing() -> None:
+    """`Server.shutdown` calls `shutdown` of everything in `connections`."""
+
+    async def check(scene: Scene) -> None:
+        async with scene.asked(b"") as (reader, _):
+            await until(lambda: scene.state.connections == set(scene.doors) != set())
+            for connection in scene.state.connections:
+                connection.shutdown()
+            async with asyncio.timeout(5):
+                assert await reader.read() == b""
+            await until(lambda: not scene.state.connections)
+
+    run(check)
+
+
+def test_a_head_in_pieces_has_no_more_time_than_a_whole_one() -> None:
+    async def check(scene: Scene) -> None:
+        async with scene.asked(GET[:5]) as (_, _):
+            await until(lambda: bool(scene.doors))
+            due = scene.doors[0]._head_timer.when()
+            await until(lambda: scene.state.connections != set(scene.doors))
+            (protocol,) = scene.state.connections
+            assert protocol._head_timer.when() == due  # type: ignore[union-attr]
+
+    run(check)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        GET,
+        b"\r\n" + GET,
+        b"GET /events/?channel=public:a&after=1.2%2F3 HTTP/1.1\r\nHost: a\r\nX-Two: 1\r\nx-two:  2 \r\n\r\n",
+        b"GET /events/%C3%A9%2F%zz/?a?b HTTP/1.0\r\nhost: a\r\n\r\n",
+        b"GET //events//..;x/ HTTP/1.1\r\nHost: a\r\nCookie: a=b; c=\xe9\r\nConnection: keep-alive\r\n\r\n",
+        b"GET /? HTTP/1.1\r\nHost:\r\nEmpty:\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_a_head_means_to_us_what_it_means_to_uvicorn(head: bytes) -> None:
+    async def check(scene: Scene) -> None:
+        scope = read_head(head)
+        assert scope is not None
+        async with scene.asked(head):
+            await until(lambda: bool(scene.scopes))
+        assert scope == {name: scene.scopes[0][name] for name in scope}
 
     run(check)
 
@@ -275,7 +336,8 @@ def test_nothing_of_the_request_is_kept() -> None:
 
 
 def test_an_unknown_version_streams_by_plain_send(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shim, "knows_uvicorn", lambda: False)
+    for module in (detach, server):
+        monkeypatch.setattr(module, "knows_uvicorn", lambda: False)
 
     async def check(scene: Scene) -> None:
         async with scene.asked() as (reader, _):

@@ -62,6 +62,7 @@ def _networks(written: tuple[str, ...]) -> tuple[Network, ...]:
     return tuple(ip_network(network, strict=False) for network in written)
 
 
+@lru_cache(MOST_ADDRESSES)
 def _counted(address: Address | None) -> str:
     if address is None:
         return ""

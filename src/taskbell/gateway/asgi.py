@@ -38,7 +38,7 @@ class EventsMiddleware:
     def answer_at_once(self, scope: dict[str, Any]) -> bool:
         """Open the stream that this request asks for, where that takes no waiting; else False, and `__call__` answers.
 
-        For the server that offers *detach*: without a task, a stream costs a third less.
+        For the server that offers *detach*.
         """
         if self.gateway is None or (name := self._name(scope)) is None:
             return False

@@ -58,7 +58,8 @@ class Pass:
         secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
         if not any(hmac.compare_digest(signature, _signature(signed, secret)) for secret in secrets):
             return None
-        _, log_id, head, given_at, *others = (unquote(field) for field in signed.split("/"))
+        fields = signed.split("/")
+        _, log_id, head, given_at, *others = map(unquote, fields) if "%" in signed else fields
         return cls(log_id, int(head), int(given_at), *others)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
+from itertools import chain
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -77,7 +78,8 @@ def _head_bytes(scope: dict[str, Any]) -> int:
     """Return how many bytes the head had on its way here: a server that has read it counts no more."""
     path = scope.get("raw_path") or scope["path"].encode()
     target = len(path) + (len(scope["query_string"]) + 1 if scope["query_string"] else 0)
-    lines = sum(len(name) + len(value) + len(b": \r\n") for name, value in scope["headers"])
+    headers = scope["headers"]
+    lines = sum(map(len, chain.from_iterable(headers))) + len(headers) * len(b": \r\n")
     return len(scope["method"]) + len(b" ") + target + len(b" HTTP/1.1\r\n") + lines + len(b"\r\n")
 
 

@@ -17,22 +17,24 @@ def borrow(transport: asyncio.Transport) -> socket.socket:
     """Return a socket on the transport's own descriptor. Whoever borrows it detaches it, and never closes it."""
     theirs = transport.get_extra_info("socket")
     borrowed = socket.socket(theirs.family, theirs.type, theirs.proto, theirs.fileno())  # else the kernel is asked
-    borrowed.setblocking(False)
+    # The descriptor does not block. A project's default timeout would make Python wait; nothing else is worth a call
+    # in which other threads take the interpreter.
+    if borrowed.gettimeout() is not None:
+        borrowed.setblocking(False)
     return borrowed
 
 
 def tune(borrowed: socket.socket) -> None:
     """Bound what the kernel keeps for one reader, and how long it waits for a vanished one."""
-    if not _is_tcp(borrowed):
-        return
-    borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-    bound_silence(borrowed, USER_TIMEOUT_MS)
+    if _is_tcp(borrowed):
+        borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        _bound_silence(borrowed, USER_TIMEOUT_MS)
 
 
 def bound_silence(borrowed: socket.socket, milliseconds: int) -> None:
     """Have the kernel cut a peer that acknowledges nothing for so long; 0: after its own quarter of an hour."""
-    if hasattr(socket, "TCP_USER_TIMEOUT") and _is_tcp(borrowed):
-        borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    if _is_tcp(borrowed):
+        _bound_silence(borrowed, milliseconds)
 
 
 def forget_at_close(borrowed: socket.socket) -> None:
@@ -46,6 +48,11 @@ def unsent_in_kernel(borrowed: socket.socket) -> int:
     if not _is_tcp(borrowed):
         return 0
     return int(struct.unpack("i", fcntl.ioctl(borrowed, termios.TIOCOUTQ, b"\0\0\0\0"))[0])
+
+
+def _bound_silence(borrowed: socket.socket, milliseconds: int) -> None:
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def _is_tcp(borrowed: socket.socket) -> bool:
