@@ -64,7 +64,7 @@ def test_what_came_while_the_clock_was_ahead_counts_from_now_on(ada: Any) -> Non
 
 
 def test_more_than_one_batch_goes(ada: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskbell.inbox.prune.BATCH_ROWS", 2)
+    monkeypatch.setattr("taskbell.store.batches.BATCH_ROWS", 2)
     for n in range(5):
         notified(ada, f"{n}", AGE + 10)
     assert prune_notifications(ALIAS) == 5

@@ -22,9 +22,10 @@ from taskbell.runs.facts import to_row
 from taskbell.runs.read import list_runs
 from taskbell.runs.states import Fact, Identity, Kind
 from taskbell.store import gone as gone_module
+from taskbell.store.batches import BATCH_ROWS
 from taskbell.store.clock import PatientClock
 from taskbell.store.control import CONTROL_CHANNEL, ControlEvent, tell
-from taskbell.store.erase import BATCH_ROWS, erase
+from taskbell.store.erase import erase
 from taskbell.store.forgotten import name_of, since_of
 from taskbell.store.gone import PIECE, SURE_SECONDS, Gone
 from taskbell.store.log import place_of_head, read_after

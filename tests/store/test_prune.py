@@ -176,7 +176,7 @@ def test_the_floor_rises_before_a_row_goes(log: Callable[..., list[Cursor]], mon
 def test_rows_go_in_small_batches_lowest_first(
     log: Callable[..., list[Cursor]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BATCH_ROWS", 2)
+    monkeypatch.setattr("taskbell.store.batches.BATCH_ROWS", 2)
     log(*[25 * HOUR] * 5, HOUR)
     with CaptureQueriesContext(connection) as captured:
         assert prune(ALIAS).log == 5

@@ -2,8 +2,8 @@
 
 from taskbell.conf import current
 from taskbell.models import Notification
+from taskbell.store.batches import in_batches
 from taskbell.store.clock import AHEAD_SECONDS, PatientClock, moment
-from taskbell.store.prune import BATCH_ROWS
 
 
 def prune_notifications(alias: str, clock: PatientClock | None = None) -> int:
@@ -17,7 +17,4 @@ def prune_notifications(alias: str, clock: PatientClock | None = None) -> int:
     # What was put there while the clock was ahead counts from now on.
     rows.filter(created_at__gt=moment(now + AHEAD_SECONDS)).update(created_at=moment(now))
     old = rows.filter(created_at__lt=clock.ago(current().NOTIFICATION_AGE))
-    deleted = 0
-    while batch := list(old.values_list("pk", flat=True)[:BATCH_ROWS]):
-        deleted += rows.filter(pk__in=batch).delete()[0]
-    return deleted
+    return sum(batch.delete()[0] for batch in in_batches(old))

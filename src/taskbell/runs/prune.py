@@ -3,8 +3,8 @@
 from taskbell.conf import current
 from taskbell.models import Run, Worker
 from taskbell.runs.states import ENDINGS, WAITING
+from taskbell.store.batches import in_batches
 from taskbell.store.clock import AHEAD_SECONDS, PatientClock, moment
-from taskbell.store.prune import BATCH_ROWS
 
 
 def prune_runs(alias: str, clock: PatientClock | None = None) -> int:
@@ -17,9 +17,7 @@ def prune_runs(alias: str, clock: PatientClock | None = None) -> int:
     _date_anew(alias, clock.look(alias))
     oldest = clock.ago(current().RUN_AGE)
     ended = Run.objects.using(alias).filter(state__in=ENDINGS, since__lt=oldest)
-    deleted = 0
-    while batch := list(ended.values_list("pk", flat=True)[:BATCH_ROWS]):
-        deleted += Run.objects.using(alias).filter(pk__in=batch).delete()[0]
+    deleted = sum(batch.delete()[0] for batch in in_batches(ended))
     named = Run.objects.using(alias).exclude(state__in=ENDINGS).exclude(worker=None).values("worker")
     Worker.objects.using(alias).filter(started_at__lt=oldest).exclude(id__in=named).delete()
     return deleted

@@ -10,8 +10,8 @@ from uuid import UUID
 from django.db.models import Model
 
 from taskbell.models import Forgotten, Log, Notification, PushSubscription, Run
+from taskbell.store.batches import BATCH_ROWS, in_batches
 from taskbell.store.clock import moment, read_clock
-from taskbell.store.prune import BATCH_ROWS
 
 STEP_SECONDS: Final = 1.0
 # Of a step, so that what a million rows take does not keep the other loops of a development server waiting.
@@ -48,9 +48,8 @@ def _erase(address: UUID, alias: str, deadline: float) -> None:
 
 
 def _delete(model: type[Model], address: UUID, alias: str, deadline: float) -> None:
-    rows = model._default_manager.using(alias)
-    while batch := list(rows.filter(recipient=address).values_list("pk", flat=True)[:BATCH_ROWS]):
-        rows.filter(pk__in=batch).delete()
+    for batch in in_batches(model._default_manager.using(alias).filter(recipient=address)):
+        batch.delete()
         _look_at(deadline)
 
 

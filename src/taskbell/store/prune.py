@@ -6,11 +6,10 @@ from typing import Final
 
 from taskbell.conf import current
 from taskbell.models import Log, LogHead, Outbox
+from taskbell.store.batches import BATCH_ROWS, in_batches
 from taskbell.store.clock import AHEAD_SECONDS, PatientClock, moment
 from taskbell.store.head import ONE
 
-# Small enough that no batch holds SQLite's write lock for long.
-BATCH_ROWS: Final = 1_000
 PRUNE_SECONDS: Final = 60.0
 # Progress older than this is of no use to a returning page; its number stays.
 PROGRESS_SECONDS: Final = 600
@@ -69,16 +68,10 @@ def _delete_below_floor(alias: str) -> int:
     head = LogHead.objects.using(alias).filter(one=ONE).first()
     if head is None:
         return 0
-    deleted = 0
     below = Log.objects.using(alias).filter(seq__lt=head.floor).order_by("seq")
-    while batch := list(below.values_list("seq", flat=True)[:BATCH_ROWS]):
-        deleted += Log.objects.using(alias).filter(seq__lte=batch[-1]).delete()[0]
-    return deleted
+    return sum(batch.delete()[0] for batch in in_batches(below))
 
 
 def _blank_progress(alias: str, before: datetime) -> int:
-    blanked = 0
     old = Log.objects.using(alias).filter(latest_key__isnull=False, sequenced_at__lt=before).order_by("seq")
-    while batch := list(old.values_list("seq", flat=True)[:BATCH_ROWS]):
-        blanked += Log.objects.using(alias).filter(seq__in=batch).update(channel=None, payload="", latest_key=None)
-    return blanked
+    return sum(batch.update(channel=None, payload="", latest_key=None) for batch in in_batches(old))
