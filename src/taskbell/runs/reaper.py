@@ -115,12 +115,13 @@ def _key(fact: Fact) -> _Told:
 
 def _interrupted(run: Run) -> Fact:
     """A task that acknowledges late will be tried again; any other is lost, or gone as its owner wanted."""
+    now = time.time()
     if run.acks_late:
-        return replace(_fact(run, "retrying"), error_message=INTERRUPTED)
+        return run.fact("retrying", now, error_message=INTERRUPTED)
     if run.cancel_requested_at is not None:
         # Without its execution it stands below any ending that the worker tells itself, if it lives after all.
-        return replace(_fact(run, "cancelled"), execution="")
-    return _fact(run, "lost")
+        return replace(run, execution="").fact("cancelled", now)
+    return run.fact("lost", now)
 
 
 def _waits_since(moment: datetime) -> Q:
@@ -129,20 +130,7 @@ def _waits_since(moment: datetime) -> Q:
 
 
 def _facts(kind: Kind, rows: Iterable[RunRow], alias: str) -> list[Fact]:
-    return [_fact(run, kind) for run in _with_owners(rows, alias)]
-
-
-def _fact(run: Run, kind: Kind) -> Fact:
-    return Fact(
-        identity=run.identity,
-        kind=kind,
-        at=time.time(),
-        attempt=run.attempt,
-        execution=run.execution,
-        done=run.done,
-        total=run.total,
-        message=run.message,
-    )
+    return [run.fact(kind, time.time()) for run in _with_owners(rows, alias)]
 
 
 def _with_owners(rows: Iterable[RunRow], alias: str) -> list[Run]:

@@ -168,6 +168,20 @@ class Run:
         """Whether this is an ending; `lost` is one to its owner."""
         return self.state in ENDINGS
 
+    def fact(self, kind: Kind, at: float, **values: Any) -> Fact:
+        """Return a fact of the execution at hand, with its progress; `at` is in seconds of the epoch."""
+        return Fact(
+            identity=self.identity,
+            kind=kind,
+            at=at,
+            attempt=self.attempt,
+            execution=self.execution,
+            done=self.done,
+            total=self.total,
+            message=self.message,
+            **values,
+        )
+
 
 def apply(run: Run | None, fact: Fact) -> Run:
     """Return the run after a fact; the very same object when the fact changes nothing."""

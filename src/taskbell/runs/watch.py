@@ -12,7 +12,6 @@ from typing import Final
 from taskbell import faults
 from taskbell.conf import current
 from taskbell.runs.probes import Probe, Probes
-from taskbell.runs.states import Run
 from taskbell.runs.worker import Held, Worker
 from taskbell.runs.writer import writer
 
@@ -64,7 +63,7 @@ class Watch:
                 _tell_fate(held)
         # The queue is asked first, because an ending may have been stored and only its telling died.
         lost = [held for held in departed if held.fate == "lost"]
-        for held, (_, found) in zip(lost, self._probes.ask([_as_run(held) for held in lost]), strict=False):
+        for held, (_, found) in zip(lost, self._probes.ask([held.as_run() for held in lost]), strict=False):
             if self._worker.drop(held):
                 writer.put(found or held.fact("lost"))
 
@@ -79,7 +78,3 @@ def _tell_fate(held: Held) -> None:
         writer.put(held.fact(held.fate))
     elif held.execution:  # one that never started still waits, and nothing has changed
         writer.put(held.interruption())
-
-
-def _as_run(held: Held) -> Run:
-    return Run(identity=held.identity, state="running", attempt=held.attempt, execution=held.execution)

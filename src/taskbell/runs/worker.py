@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from taskbell.runs.reaper import INTERRUPTED
-from taskbell.runs.states import ENDINGS, Fact, Identity, Kind
+from taskbell.runs.states import ENDINGS, Fact, Identity, Kind, Run
 from taskbell.runs.writer import writer
 
 # What becomes of a task that its queue has let go of: it succeeded, was cancelled, is handed out again, or is lost.
@@ -55,19 +55,21 @@ class Held:
         """What becomes of a run that has left."""
         return self.receipt.fate() if self.receipt is not None else "lost"
 
-    def fact(self, kind: Kind, **values: Any) -> Fact:
-        """Return a fact of the execution at hand, at this moment."""
-        return Fact(
+    def as_run(self) -> Run:
+        """Return it as a run under way."""
+        return Run(
             identity=self.identity,
-            kind=kind,
-            at=time.time(),
+            state="running",
             attempt=self.attempt,
             execution=self.execution,
             done=self.done,
             total=self.total,
             message=self.message,
-            **values,
         )
+
+    def fact(self, kind: Kind, **values: Any) -> Fact:
+        """Return a fact of the execution at hand, at this moment."""
+        return self.as_run().fact(kind, time.time(), **values)
 
     def interruption(self) -> Fact:
         """Return what is told of an execution that was cut off, while the broker hands the task out again."""
