@@ -2,7 +2,8 @@
 
 import json
 import uuid
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from taskbell import notify, publish
 from taskbell.counts import counted
 from taskbell.inbox.fold import IDS_AT_ONCE, UNHEARD_CHANNEL
+from taskbell.inbox.push.config import configured
 from taskbell.inbox.read import list_notifications, mark
 from taskbell.inbox.rows import MOST_IDS, Mark, from_mark
 from taskbell.models import Log, Notification, Outbox, Recipient
@@ -253,12 +255,17 @@ class TestSeen:
 class TestPush:
     """When Web Push is due; what becomes of it is in tests/inbox/push."""
 
+    # Of no use to this gateway. Another one may be able to send, by a file of the key that only it can read.
+    PUSH: ClassVar = {"PRIVATE_KEY": "/nowhere/vapid", "CONTACT": "mailto:ann@example.com"}
+
     @pytest.fixture(autouse=True)
-    def _configured(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("taskbell.inbox.fold.is_push_configured", lambda: True)
+    def _wanted(self) -> Iterator[None]:
+        with override_settings(TASKBELL={"PUSH": self.PUSH}):
+            assert configured() is None
+            yield
 
     def test_is_due_a_little_later_for_those_who_have_not_seen_it(self, ada: Any) -> None:
-        with override_settings(TASKBELL={"PUSH_AFTER": 60}):
+        with override_settings(TASKBELL={"PUSH": self.PUSH, "PUSH_AFTER": 60}):
             for via in (None, ["push"], ["page"], []):
                 notify(ada, str(via), via=via)
             deliver()

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from taskbell import notify
 from taskbell.inbox.prune import prune_notifications
+from taskbell.inbox.push.message import LIFE_SECONDS
 from taskbell.inbox.read import list_notifications
 from taskbell.models import Notification
 from taskbell.store.clock import PatientClock
@@ -68,3 +69,14 @@ def test_more_than_one_batch_goes(ada: Any, monkeypatch: pytest.MonkeyPatch) -> 
     for n in range(5):
         notified(ada, f"{n}", AGE + 10)
     assert prune_notifications(ALIAS) == 5
+
+
+@override_settings(TASKBELL={"NOTIFICATION_AGE": 3 * LIFE_SECONDS})
+def test_web_push_that_nobody_could_send_is_not_due_for_ever(ada: Any) -> None:
+    for title, overdue in (("news", LIFE_SECONDS - 60), ("a day late", LIFE_SECONDS + 60)):
+        notified(ada, title, overdue)
+        Notification.objects.filter(title=title).update(push_at=timezone.now() - timedelta(seconds=overdue))
+    assert prune_notifications(ALIAS) == 0
+    assert [(one.title, one.push_at is None) for one in Notification.objects.order_by("seq")] == [
+        ("news", False), ("a day late", True),
+    ]  # fmt: skip

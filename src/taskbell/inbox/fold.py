@@ -81,13 +81,16 @@ class InboxFold(Fold):
 
 def push_at(row: Notification) -> datetime | None:
     """Return when a new notification is due as Web Push, None if it never is."""
-    if PUSH not in row.via.split() or not is_push_configured():
+    if PUSH not in row.via.split() or not is_push_set():
         return None
     return row.created_at + timedelta(seconds=current().PUSH_AFTER)
 
 
-def is_push_configured() -> bool:
-    """Tell whether this site sends Web Push at all."""
+def is_push_set() -> bool:
+    """Tell whether this site wants Web Push, be it that this gateway cannot send: another one may have what it takes.
+
+    Where none can, pruning takes `push_at` back when it is no news any more.
+    """
     return bool(current().PUSH)
 
 
