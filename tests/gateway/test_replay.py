@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from django.db.backends.signals import connection_created
 
 from bench.queries import count_queries, queries_of_pool
+from taskbell.gateway import replay as module
 from taskbell.gateway.hub import Hub
 from taskbell.gateway.pool import Pool
-from taskbell.gateway.replay import CHANNELS_A_ROUND, Replay
+from taskbell.gateway.replay import CHANNELS_A_ROUND, CROWD, Replay
 from taskbell.gateway.window import Window
 from taskbell.ground.cursor import NONCE_AT_ZERO, Cursor
 from taskbell.models import Log, LogHead
@@ -49,20 +51,46 @@ def publish_to(streams: int, each: int) -> Cursor:
     return Cursor(LogHead.objects.get().log_id, 0, NONCE_AT_ZERO)
 
 
-async def come_back(streams: list[PaperStream], cursor: Cursor, position: Cursor) -> None:
-    """Let them all join in one turn of the loop, and wait until they are live."""
+@contextmanager
+def gateway(position: Cursor) -> Iterator[tuple[Hub, Replay]]:
     pool = Pool()
     replay = Replay(pool, "default")
     replay.hub = hub = Hub(Window(1), replay.ask, lambda stream: None)
     hub.start_at(position, [])
-    for stream in streams:
-        stream.hub = hub
-        hub.join(stream, cursor)
+    yield hub, replay
+    replay.stop()
+    pool.close()
+
+
+async def come_back(streams: list[PaperStream], cursor: Cursor, position: Cursor) -> None:
+    """Let them all join in one turn of the loop, and wait until they are live."""
+    with gateway(position) as (hub, _):
+        for stream in streams:
+            stream.hub = hub
+            hub.join(stream, cursor)
+        await all_live(hub)
+
+
+async def all_live(hub: Hub) -> None:
     async with asyncio.timeout(60):
         while hub.behind:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
-    replay.stop()
-    pool.close()
+
+
+async def rounds_while_a_crowd_comes(cursor: Cursor, position: Cursor) -> list[int]:
+    """Let more come than a crowd again and again, and return how many rounds were made until each of them."""
+    rounds = []
+    with gateway(position) as (hub, replay):
+        for _ in range(30):
+            for stream in [PaperStream("public:0") for _ in range(CROWD + 1)]:
+                stream.hub = hub
+                hub.join(stream, cursor)
+            await asyncio.sleep(0.01)
+            rounds.append(replay.rounds)
+        await all_live(hub)
+        for stream in hub.streams:
+            assert [event.json for event in stream.events if event.type == "m"] == [1]  # type: ignore[attr-defined]
+    return rounds
 
 
 @DATABASES
@@ -79,3 +107,18 @@ def test_queries_are_bounded_by_pages_and_not_by_streams(project: Make, database
             assert told == [seq for seq in range(1, count * each + 1) if seq % count == number], "all, once, in order"
         pages = -(-count * each // PAGE_MARKS)
         assert queries_of_pool(tmp_path / "queries") == FOR_CURSORS + FOR_A_PAGE * pages
+
+
+def test_a_crowd_is_let_in_before_anything_is_read_for_it(project: Make) -> None:
+    project("sqlite")
+    cursor, position = publish_to(1, 1), place_of_head("default")
+    assert position is not None
+    assert not any(asyncio.run(rounds_while_a_crowd_comes(cursor, position)))
+
+
+def test_a_crowd_without_end_is_not_waited_for(project: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CROWD_SECONDS", 0.1)
+    project("sqlite")
+    cursor, position = publish_to(1, 1), place_of_head("default")
+    assert position is not None
+    assert asyncio.run(rounds_while_a_crowd_comes(cursor, position))[-1]

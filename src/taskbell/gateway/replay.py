@@ -20,6 +20,10 @@ CHANNELS_A_ROUND: Final = 5_000
 ROWS_OF_A_REST: Final = 25
 # While nobody waits for the rest of a page, rounds come no more often than this, and serve together who came meanwhile.
 GATHER_SECONDS: Final = 0.05
+# Streams that come back this fast go first (within GATHER_SECONDS): a browser that is not let in gives up, and one that
+# is waits. No storm takes longer than the bound; after it both go on side by side.
+CROWD: Final = 25
+CROWD_SECONDS: Final = 5.0
 # The database is away: streams keep their place, and this is how long they wait between tries.
 PAUSE_SECONDS: Final = 1.0
 
@@ -53,7 +57,9 @@ class Replay:
             self._task.cancel()
 
     async def _run(self) -> None:
+        patience = CROWD_SECONDS
         while self._unchecked or self._asking:
+            patience -= await self._let_crowd_in(patience)
             try:
                 await self._check(_group(self._unchecked, lambda rows: 0))
                 await self._read(_group(self._asking, lambda rows: rows))
@@ -62,6 +68,17 @@ class Replay:
             except Exception:
                 faults.exception("Missed events cannot be read right now; it is tried again and again.")
                 await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _let_crowd_in(self, patience: float) -> float:
+        """Wait while streams come by the hundred, and return for how many seconds."""
+        waited = 0.0
+        came = len(self._unchecked) + len(self._asking)
+        while came > CROWD and waited < patience:
+            before = len(self.hub.streams)
+            await asyncio.sleep(GATHER_SECONDS)
+            waited += GATHER_SECONDS
+            came = len(self.hub.streams) - before
+        return waited
 
     async def _check(self, streams: Sequence[Stream]) -> None:
         upto = self.hub.position
