@@ -67,7 +67,7 @@ def test_the_signed_in_person_reads_their_own_channel(yamkant: User, name: str |
 
 def test_their_channel_stays_the_same(yamkant: User) -> None:
     before = recipient_of(yamkant)
-    assert channels(authorize(session(yamkant), Wish())) == (before.channel,)
+    assert channels(authorize(session(yamkant), Wish())) == (f"user:{before}",)
     assert Recipient.objects.count() == 1
 
 
@@ -173,7 +173,7 @@ def test_one_bad_channel_fails_the_whole_request(yamkant: User, bad: str) -> Non
 
 @override_settings(TASKBELL={"AUTHORIZE": lambda user, channel: True})
 def test_no_project_can_open_what_is_ours(yamkant: User, minji: User) -> None:
-    mine, theirs = recipient_of(yamkant).channel, recipient_of(minji).channel
+    mine, theirs = f"user:{recipient_of(yamkant)}", f"user:{recipient_of(minji)}"
     for channel in [mine, theirs, "user:minji", "user:*", "taskbell:control", "taskbell:x"]:
         assert status(authorize(session(yamkant), Wish(channel))) == 404
         assert status(authorize(session(yamkant), Wish(channels=("a:1", channel)))) == 404
@@ -237,7 +237,7 @@ def test_a_rule_that_raises_denies(yamkant: User, caplog: pytest.LogCaptureFixtu
 def test_the_project_may_authenticate_by_itself(yamkant: User) -> None:
     request = HttpRequest()
     request.META["HTTP_AUTHORIZATION"] = f"Bearer {yamkant.pk}"
-    assert channels(authorize(Caller(request=request), Wish())) == (recipient_of(yamkant).channel,)
+    assert channels(authorize(Caller(request=request), Wish())) == (f"user:{recipient_of(yamkant)}",)
     assert status(authorize(Caller(request=request), Wish("project:yamkant"))) == 200
     assert status(authorize(Caller(request=HttpRequest()), Wish())) == 401
     yamkant.is_active = False

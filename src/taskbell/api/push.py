@@ -51,7 +51,7 @@ def renew(request: HttpRequest, user: Any) -> HttpResponse:
         return error(403, "Only a page of this site may ask that.")
     try:
         values = _body(request)
-        old = find(_endpoint(values, "old"), recipient_of(user).id)
+        old = find(_endpoint(values, "old"), recipient_of(user))
         if old is None:
             return error(404, "No such subscription.")
         answer = _keep(user, values.get("new"), old.origin)
@@ -82,14 +82,14 @@ def _keep(user: Any, values: Any, origin: str) -> HttpResponse:
         return error(404, "This site sends no Web Push.")
     subscription = read(values, config.hosts)
     try:
-        save(subscription, recipient_of(user).id, origin)
+        save(subscription, recipient_of(user), origin)
     except Taken:
         return error(409, "Another account has this endpoint. Unsubscribe in the browser, and subscribe anew.")
     return JsonResponse({}, status=201)
 
 
 def _drop(user: Any, values: dict[str, Any]) -> HttpResponse:
-    if (found := find(_endpoint(values, "endpoint"), recipient_of(user).id)) is not None:
+    if (found := find(_endpoint(values, "endpoint"), recipient_of(user))) is not None:
         found.delete()
     return HttpResponse(status=204)
 

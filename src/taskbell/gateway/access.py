@@ -5,22 +5,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user, get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db import InterfaceError, OperationalError, router
-from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
 
 from taskbell import faults
 from taskbell.conf import current, resolve
 from taskbell.ground.events import PUBLIC_NAMESPACE, RESERVED_NAMESPACES, is_channel, namespace
-from taskbell.models import Outbox, Recipient
+from taskbell.models import Recipient
 from taskbell.store.control import ACTIVITY_CHANNEL
-from taskbell.store.forgotten import FORGET
 from taskbell.store.outbox import key_of
-from taskbell.store.people import create
+from taskbell.store.people import create, recipients_of
 
 UNAUTHORIZED: Final = 401
 NOT_FOUND: Final = 404
@@ -147,7 +146,7 @@ def _channels(user: Any | None, wish: Wish) -> tuple[str, ...] | Refusal:
         if wish.name is not None and wish.name != user.get_username():
             return Refusal(NOT_FOUND)
         try:
-            return (recipient_of(user).channel,)
+            return (f"user:{recipient_of(user)}",)
         except Leaving:
             return Refusal(UNAVAILABLE)
     channels = wish.channels or (wish.name or "",)
@@ -173,21 +172,19 @@ def is_staff(user: Any | None) -> bool:
     return bool(getattr(user, "is_staff", False)) and user.has_module_perms("taskbell")  # type: ignore[union-attr]
 
 
-def recipient_of(user: Any) -> Recipient:
+def recipient_of(user: Any) -> UUID:
     """Return the recipient of an account, creating it in a transaction of its own.
 
     Raises `Leaving` for a moment: while the tick has yet to take it from the account that had the same key before.
     """
     alias, key = router.db_for_write(Recipient), key_of(user)
-    leaving = Outbox.objects.using(alias).filter(kind=FORGET, user_key=OuterRef("user_key"))
-    recipients = Recipient.objects.using(alias).annotate(leaving=Exists(leaving))
-    found = recipients.filter(user_key=key).first()
-    if found is None:
+    known = recipients_of([key], alias)
+    if key not in known:
         create([key], alias)
-        found = recipients.filter(user_key=key).first()
-    if found is None or found.leaving:
+        known = recipients_of([key], alias)
+    if (recipient := known.get(key)) is None:
         raise Leaving
-    return found
+    return recipient
 
 
 def _ask(hook: Callable[..., Any], *args: Any) -> Any:
