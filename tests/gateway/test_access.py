@@ -296,7 +296,7 @@ def test_a_database_that_is_away_cuts_nobody(yamkant: User, monkeypatch: pytest.
     def away(*_: Any) -> Iterable[Any]:
         raise OperationalError("the server closed the connection")
 
-    monkeypatch.setattr("taskbell.gateway.access.get_user", away)
+    monkeypatch.setattr("taskbell.gateway.sessions.get_user", away)
     # Nobody has said no: the error goes to the pool, which opens its connections anew, and streams stay.
     with pytest.raises(OperationalError):
         again(grant)

@@ -1,20 +1,19 @@
 """Who may read what. Denied by default; the same answers at connect and at every later check."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Final
 from uuid import UUID
 
-from django.conf import settings
-from django.contrib.auth import get_user, get_user_model
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db import InterfaceError, OperationalError, router
 from django.http import HttpRequest
 
 from taskbell import faults
 from taskbell.conf import current, resolve
+from taskbell.gateway.sessions import Stored, session_user, stored_sessions
 from taskbell.ground.events import PUBLIC_NAMESPACE, RESERVED_NAMESPACES, is_channel, namespace
 from taskbell.models import Recipient
 from taskbell.store.control import ACTIVITY_CHANNEL
@@ -24,6 +23,9 @@ from taskbell.store.people import create, recipients_of
 UNAUTHORIZED: Final = 401
 NOT_FOUND: Final = 404
 UNAVAILABLE: Final = 503
+
+#: Recipients by the keys of their accounts, as `recipients_of` returns them.
+Recipients = Mapping[str, UUID | None]
 
 
 class Leaving(Exception):
@@ -79,11 +81,7 @@ def authorize(caller: Caller, wish: Wish) -> Grant | Refusal:
     """Decide about a request. It reads the session, so it is called on a thread that may use the database."""
     if (grant := open_to_anybody(wish)) is not None:
         return grant
-    user = user_of(caller)
-    channels = _channels(user, wish)
-    if isinstance(channels, Refusal):
-        return channels
-    return Grant(channels, key_of(user) if user else None, wish, caller)
+    return _decide(caller, wish, user_of(caller, {}), {})
 
 
 def open_to_anybody(wish: Wish) -> Grant | None:
@@ -95,8 +93,19 @@ def open_to_anybody(wish: Wish) -> Grant | None:
 
 
 def still_granted(grants: Iterable[Grant]) -> list[bool]:
-    """Ask again for each grant; raises while the database is away, and then nobody has said no."""
-    return [_still_granted(grant) for grant in grants]
+    """Ask again for each grant; raises while the database is away, and then nobody has said no.
+
+    The answers are those of `authorize`. What it would read for each is read for all, as far as that is the same, and
+    in the same order: recipients last, or an account could be given that of another who had its key before.
+    """
+    grants = list(grants)
+    asked = [grant for grant in dict.fromkeys(grants) if not is_public(grant.channels)]
+    sessions = stored_sessions(grant.caller.session_key for grant in asked if grant.caller.session_key)
+    users = {caller: user_of(caller, sessions) for caller in dict.fromkeys(grant.caller for grant in asked)}
+    people = {grant.person for grant in asked if grant.person is not None and grant.wish.own}
+    recipients = recipients_of(people, router.db_for_write(Recipient))
+    held = {grant for grant in asked if _decide(grant.caller, grant.wish, users[grant.caller], recipients) == grant}
+    return [is_public(grant.channels) or grant in held for grant in grants]
 
 
 def is_public(channels: Iterable[str]) -> bool:
@@ -112,41 +121,28 @@ def has_account(person: str | None) -> bool:
     return found is not None and bool(found.is_active)
 
 
-def user_of(caller: Caller) -> Any | None:
-    """Return the signed-in, active user, by AUTHENTICATE or else by the session."""
+def user_of(caller: Caller, sessions: Stored) -> Any | None:
+    """Return the signed-in, active user, by AUTHENTICATE or else by the session, one of those already read or not."""
     authenticate = resolve(current().AUTHENTICATE)
-    user = _ask(authenticate, caller.request) if authenticate else _session_user(caller.session_key)
+    user = _ask(authenticate, caller.request) if authenticate else session_user(caller.session_key, sessions)
     return user if user is not None and user.is_authenticated and user.is_active else None
 
 
-def _session_user(session_key: str | None) -> Any:
-    if not session_key or "\0" in session_key:  # PostgreSQL raises for NUL in any text
-        return None
-    request = HttpRequest()
-    stored = import_module(settings.SESSION_ENGINE).SessionStore(session_key).load()
-    request.session = _ReadSession(stored)  # type: ignore[assignment]
-    return get_user(request)
+def _decide(caller: Caller, wish: Wish, user: Any | None, recipients: Recipients) -> Grant | Refusal:
+    channels = _channels(user, wish, recipients)
+    if isinstance(channels, Refusal):
+        return channels
+    return Grant(channels, key_of(user) if user else None, wish, caller)
 
 
-class _ReadSession(dict[str, Any]):
-    """A session that is only read. `get_user` renews one signed by an old key and flushes one that does not fit;
-    here nobody could send the browser its new cookie, so that would sign people out."""
-
-    def cycle_key(self) -> None:
-        """Do nothing."""
-
-    def flush(self) -> None:
-        """Do nothing."""
-
-
-def _channels(user: Any | None, wish: Wish) -> tuple[str, ...] | Refusal:
+def _channels(user: Any | None, wish: Wish, recipients: Recipients) -> tuple[str, ...] | Refusal:
     if wish.own:
         if user is None:
             return Refusal(UNAUTHORIZED)
         if wish.name is not None and wish.name != user.get_username():
             return Refusal(NOT_FOUND)
         try:
-            return (f"user:{recipient_of(user)}",)
+            return (f"user:{recipients.get(key_of(user)) or recipient_of(user)}",)
         except Leaving:
             return Refusal(UNAVAILABLE)
     channels = wish.channels or (wish.name or "",)
@@ -201,10 +197,3 @@ def _ask(hook: Callable[..., Any], *args: Any) -> Any:
         faults.error("The hook %s is a coroutine function; write a plain function. Access is refused.", hook)
         return None
     return answer
-
-
-def _still_granted(grant: Grant) -> bool:
-    if is_public(grant.channels):
-        return True
-    again = authorize(grant.caller, grant.wish)
-    return isinstance(again, Grant) and again.channels == grant.channels and again.person == grant.person
