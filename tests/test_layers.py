@@ -33,7 +33,7 @@ HEIGHT: Final = {part: height for height, layer in enumerate(LAYERS) for part in
 
 # What may be absent, and the only files that may need it.
 OPTIONAL: Final[dict[str, set[str]]] = {
-    "uvicorn": {"gateway/detach.py", "gateway/server.py", "management/serving/server.py", "checks.py"},
+    "uvicorn": {"gateway/detach.py", "management/serving/server.py", "checks.py"},
     "httptools": {"gateway/head.py"},
     "psycopg": {"wakeups/postgres.py", "store/connection.py"},
     "redis": {"wakeups/redis.py"},

@@ -142,8 +142,8 @@ class Pump(threading.Thread):
 
     def _patience(self) -> float:
         now = time.monotonic()
-        wait = HOT_WAIT if now < self._hot_until else float(current().POLL)
-        return wait if self._try_at is None else max(0.0, min(wait, self._try_at - now))
+        wait = HOT_WAIT if now < self._hot_until else self._polled_at + current().POLL - now
+        return max(0.0, wait if self._try_at is None else min(wait, self._try_at - now))
 
     def _is_my_turn(self) -> bool:
         return self._try_at is not None and time.monotonic() >= self._try_at
@@ -186,7 +186,8 @@ class Pump(threading.Thread):
             count("ticks_total")
             count("tick_seconds_total", by=time.monotonic() - began)
             count("events_numbered_total", by=len(answer.rows))
-            if not self._continues(answer):
+            if not self._continues(answer):  # another one is at it too, and has moved more
+                self._ticking = False
                 ring_soon(self.alias)
                 return self._read()
             self._hand_over(answer.rows)
@@ -215,7 +216,8 @@ class Pump(threading.Thread):
                 break
             self._let_hub_work()
         if grew:
-            self._try_at = None
+            # Somebody ticks, and is disturbed only if that ends.
+            self._try_at, self._polled_at = None, time.monotonic()
         return grew
 
     def _rewrite(self, lost: Lost) -> bool:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from taskbell.ground.cursor import MAX_SEQ, NONCE_AT_ZERO, Cursor
 from taskbell.models import Log, LogHead
 from taskbell.store.head import Head
+from taskbell.store.prepared import Prepared
 
 # A place whose row is gone (somebody emptied the table beside the head) is continued like the beginning.
 NONCE_OF_NO_ROW: Final = NONCE_AT_ZERO
@@ -50,9 +51,7 @@ def read_after(place: Cursor, alias: str, limit: int = PAGE_ROWS) -> Page | Lost
 
     One statement, so head and rows are of one snapshot. The row at `place` itself is read too, for its nonce.
     """
-    with connections[alias].cursor() as cursor:
-        cursor.execute(_READ, [place.seq, limit + 1])
-        found = cursor.fetchall()
+    found = _READ.ask(alias, [place.seq, limit + 1])
     if not found:
         return None
     head = Head(*found[0][:3])
@@ -112,12 +111,12 @@ def _why_lost(place: Cursor, head: Head, rows: Sequence[LogRow]) -> Literal["exp
 
 
 _LOG_COLUMNS: Final = ", ".join(f"log.{name}" for name in LogRow._fields)
-_READ: Final = f"""
+_READ: Final = Prepared(f"""
 select head.seq, head.floor, head.log_id, {_LOG_COLUMNS}
 from {LogHead._meta.db_table} head
 left join (select * from {Log._meta.db_table} where seq >= %s order by seq limit %s) log on 1 = 1
 where head.one = 1 order by log.seq
-"""
+""")
 _APPEND: Final = f"""
 insert into {Log._meta.db_table} ({", ".join(LogRow._fields)}, sequenced_at) values (%s, %s, %s, %s, %s, %s, {{now}})
 """

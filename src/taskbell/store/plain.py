@@ -10,6 +10,7 @@ from django.db import connections
 from taskbell.models import Log, LogHead, Outbox, Recipient
 from taskbell.store.head import Head, lock_head
 from taskbell.store.log import LogRow, append
+from taskbell.store.prepared import Prepared
 from taskbell.store.waiting import READ, AboveLowWater, Waiting
 from taskbell.store.write_lock import write_transaction
 
@@ -20,7 +21,7 @@ left join {Recipient._meta.db_table} r on r.user_key = o.user_key where o.id in 
 _DELETE: Final = f"delete from {Outbox._meta.db_table} where id in ({{places}})"
 _RAISE: Final = f"update {LogHead._meta.db_table} set seq = %s where one = 1"
 # What waits and the move in one statement: asked one after the other they are a quarter of the way of a single event.
-_MOVE: Final = f"""
+_MOVE: Final = Prepared(f"""
 with waiting as materialized ({READ}),
 head as materialized (
     select seq, floor, log_id from {LogHead._meta.db_table}
@@ -44,7 +45,7 @@ moved as (
 select waiting.id, waiting.plain, head.seq, head.floor, head.log_id,
        numbered.seq, numbered.channel, numbered.type, numbered.payload, numbered.latest_key
 from waiting left join head on true left join numbered on numbered.id = waiting.id order by waiting.id
-"""
+""")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Any, Final
 from django.db import connections
 
 from taskbell.models import Outbox, Recipient
+from taskbell.store.prepared import Prepared, Rows
 
 # A rolled-back burst leaves this many ids that nobody will ever commit; beyond it a scan from the start is cheaper.
 MOST_HOLES: Final = 10_000
@@ -72,17 +73,15 @@ class AboveLowWater(Waiting):
         self._full_scan_at = self.clock() + FULL_SCAN_SECONDS
 
     def read(self, limit: int, kept: Collection[int] = ()) -> tuple[list[int], bool]:
-        found: dict[int, bool] = dict(self.look(READ, limit, kept))
+        found: dict[int, bool] = dict(self.look(_READ_ABOVE, limit, kept))
         return sorted(found), all(found.values())
 
-    def look(self, statement: str, limit: int, kept: Collection[int] = (), *values: Any) -> list[tuple[Any, ...]]:
+    def look(self, statement: Prepared, limit: int, kept: Collection[int] = (), *values: Any) -> Rows:
         """Read what waits by a statement with READ's columns first and its values first; the other `values` follow."""
         full = not self.settled or self.clock() >= self._full_scan_at
         if full:
             self._full_scan_at = self.clock() + FULL_SCAN_SECONDS
-        with connections[self.alias].cursor() as cursor:
-            cursor.execute(statement, [[*self.holes, *kept], 0 if full else self.low, limit + len(kept), *values])
-            rows: list[tuple[Any, ...]] = cursor.fetchall()
+        rows = statement.ask(self.alias, [[*self.holes, *kept], 0 if full else self.low, limit + len(kept), *values])
         found = {row[0] for row in rows}
         if any(id <= self.low and id not in self.holes and id not in kept for id in found):
             self.restart()
@@ -151,6 +150,7 @@ union
 (select o.id, {_PLAIN} as plain from {Outbox._meta.db_table} o
  where o.failed_at is null and o.id > %s order by o.id limit %s)
 """
+_READ_ABOVE: Final = Prepared(READ)
 _WRITERS: Final = f"""
 select virtualtransaction from pg_locks
 where locktype = 'relation' and relation = '{Outbox._meta.db_table}'::regclass and mode = 'RowExclusiveLock'
