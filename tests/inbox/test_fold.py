@@ -86,9 +86,22 @@ class TestNotify:
         with CaptureQueriesContext(connection) as captured:
             assert isinstance(ticker.tick(), Moved)
         about = [query["sql"] for query in captured if '"taskbell_notification"' in query["sql"]]
-        assert [sql.split()[0] for sql in about] == ["SELECT", *["INSERT"] * len(about[1:])]
+        # By their ids, and by their keys.
+        assert [sql.split()[0] for sql in about] == ["SELECT", "SELECT", *["INSERT"] * len(about[2:])]
         # SQLite's own limit of parameters cuts the one INSERT where Django knows a small one.
-        assert len(about) == 2 or connection.vendor == "sqlite"
+        assert len(about) == 3 or connection.vendor == "sqlite"
+
+    @pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite plans without statistics")
+    @pytest.mark.parametrize(("key", "lookup"), [(None, "(id=?)"), ("k", "(recipient=? AND key=?)")])
+    def test_does_not_read_all_that_a_person_has(self, ada: Any, key: str | None, lookup: str) -> None:
+        for n in range(20):
+            notify(ada, f"{n}", key=key and f"{key}{n}")
+        with CaptureQueriesContext(connection) as captured:
+            deliver()
+        selects = [query["sql"] for query in captured if 'FROM "taskbell_notification"' in query["sql"]]
+        with connection.cursor() as cursor:
+            cursor.execute(f"explain query plan {selects[-1]}")
+            assert [detail.endswith(lookup) for *_, detail in cursor.fetchall()] == [True]
 
     def test_without_the_page_no_open_page_hears_of_it(self, ada: Any) -> None:
         notify(ada, "Quietly", via=["push"])

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.db.models import Count, Q
@@ -26,6 +26,8 @@ from taskbell.store.people import channels_of
 UNHEARD_CHANNEL: Final = "taskbell:unheard"
 # Ids in one SELECT: a thousand marks of a hundred each are more than SQLite takes parameters.
 IDS_AT_ONCE: Final = 500
+# Keys in one SELECT: a database looks for each of them with each of the people.
+KEYS_AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Change:
 
 
 class InboxFold(Fold):
-    """One SELECT and one write for all notifications of a batch; one more SELECT where something was seen.
+    """A SELECT for some hundreds of ids or keys, and one write, for all notifications of a batch.
 
     Both kinds have this one fold, because "all" means what came before it.
     """
@@ -102,14 +104,20 @@ def count_in_table(recipients: Iterable[UUID], using: str, *, after: int = 0) ->
 
 
 def rows_in_table(
-    recipients: Iterable[UUID], ids: Iterable[UUID], keys: Iterable[str], using: str
+    recipients: Iterable[UUID], ids: Iterable[UUID], keys: Iterable[tuple[UUID, str]], using: str
 ) -> Iterator[Notification]:
-    """Yield those people's notifications that are named by an id or a key; one may come twice."""
-    mine = Notification.objects.using(using).filter(recipient__in=set(recipients))
-    wanted, keys = sorted(set(ids)), set(keys)
-    yield from mine.filter(Q(id__in=wanted[:IDS_AT_ONCE]) | Q(key__in=keys))
-    for start in range(IDS_AT_ONCE, len(wanted), IDS_AT_ONCE):
-        yield from mine.filter(id__in=wanted[start : start + IDS_AT_ONCE])
+    """Yield those people's notifications that are named by an id, or by a person's key; one may come twice."""
+    table, people = Notification.objects.using(using), set(recipients)
+    # By id alone: asked for people too, SQLite reads all that they have.
+    for some in _pieces(ids, IDS_AT_ONCE):
+        yield from (row for row in table.filter(id__in=some) if row.recipient in people)
+    for pairs in _pieces(keys, KEYS_AT_ONCE):
+        yield from table.filter(recipient__in={person for person, _ in pairs}, key__in={key for _, key in pairs})
+
+
+def _pieces(values: Iterable[Any], most: int) -> Iterator[list[Any]]:
+    unique = sorted(set(values))
+    return (unique[start : start + most] for start in range(0, len(unique), most))
 
 
 def _recipients(rows: Sequence[Outbox], using: str) -> dict[str, UUID]:
@@ -124,10 +132,19 @@ def _boxes(
     marks = [what for _, what in said if isinstance(what, Mark)]
     ids = [row.id for row in new] + [id for mark in marks for id in mark.ids]
     known: dict[UUID, list[Notification]] = {recipient: [] for recipient in recipients.values()}
-    for row in rows_in_table(known, ids, (row.key for row in new if row.key), using):
+    for row in rows_in_table(known, ids, _keys(said, recipients), using):
         known[row.recipient].append(row)
     counts = count_in_table(known, using) if marks else {}
     return {recipient: Box(rows, counts.get(recipient, Counts())) for recipient, rows in known.items()}
+
+
+def _keys(
+    said: Sequence[tuple[Outbox, Notification | Mark]], recipients: Mapping[str, UUID]
+) -> Iterator[tuple[UUID, str]]:
+    for row, what in said:
+        recipient = recipients.get(row.user_key or "")
+        if isinstance(what, Notification) and what.key is not None and recipient is not None:
+            yield recipient, what.key
 
 
 def _add(at: Outbox, row: Notification, box: Box, recipient: UUID, now: datetime) -> list[Entry]:

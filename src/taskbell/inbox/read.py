@@ -114,7 +114,7 @@ class _Look:
             return []
         new = [what for what in self.waiting if isinstance(what, Notification)]
         marked = {id for what in self.waiting if isinstance(what, Mark) for id in what.ids}
-        keys = [row.key for row in new if row.key is not None]
+        keys = [(self.recipient, row.key) for row in new if row.key is not None]
         return rows_in_table([self.recipient], {*ids, *marked, *(row.id for row in new)}, keys, self.alias)
 
     def _counts(self, after: int) -> Counts:
