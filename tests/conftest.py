@@ -1,4 +1,4 @@
-"""The servers that tests ask for by name; the classes behind them are in tests/servers."""
+"""The people and servers that tests ask for by name; the classes behind the servers are in tests/servers."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,6 +7,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from django.contrib.auth import get_user_model
 from pytest_django import DjangoDbBlocker
 from selenium.webdriver import Chrome
 
@@ -33,6 +34,16 @@ def missing(what: Unavailable) -> Any:
     if os.environ.get("CI"):
         pytest.fail(str(what))
     pytest.skip(str(what))
+
+
+@pytest.fixture
+def ada() -> Any:
+    return get_user_model().objects.create(username="ada")
+
+
+@pytest.fixture
+def bob() -> Any:
+    return get_user_model().objects.create(username="bob")
 
 
 @pytest.fixture(scope="session")

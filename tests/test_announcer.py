@@ -33,11 +33,6 @@ ALIAS = "default"
 
 
 @pytest.fixture
-def ada() -> Any:
-    return User.objects.create(username="ada")
-
-
-@pytest.fixture
 def announcer() -> Iterator[Announcer]:
     """One that has begun, while somebody listened."""
     create_head(ALIAS)

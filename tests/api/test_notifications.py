@@ -5,7 +5,6 @@ import uuid
 from typing import Any
 
 import pytest
-from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.http import HttpRequest
 from django.test import Client, override_settings
@@ -26,26 +25,8 @@ pytestmark = [pytest.mark.contract, pytest.mark.django_db, pytest.mark.urls(__na
 
 urlpatterns = [path("taskbell/", include("taskbell.urls.api"))]
 
-User = get_user_model()
 LIST, SEEN, READ = (f"/taskbell/notifications/{end}" for end in ("", "seen/", "read/"))
 UNKNOWN = str(uuid.UUID(int=7))
-
-
-@pytest.fixture
-def ada() -> Any:
-    return User.objects.create(username="ada")
-
-
-@pytest.fixture
-def bob() -> Any:
-    return User.objects.create(username="bob")
-
-
-@pytest.fixture
-def page(ada: Any) -> Client:
-    client = Client(raise_request_exception=True)
-    client.force_login(ada)
-    return client
 
 
 def post(page: Client, url: str, body: Any, **options: Any) -> Any:

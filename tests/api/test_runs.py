@@ -26,18 +26,6 @@ urlpatterns = [path("taskbell/", include("taskbell.urls.api"))]
 User = get_user_model()
 
 
-@pytest.fixture
-def ada() -> Any:
-    return User.objects.create(username="ada")
-
-
-@pytest.fixture
-def page(ada: Any) -> Client:
-    client = Client(raise_request_exception=True)
-    client.force_login(ada)
-    return client
-
-
 def test_a_list_carries_the_cursor_from_which_a_stream_continues_it(page: Client, ada: Any) -> None:
     told(*(Life(ada, queued_at=float(n))("queued") for n in range(3)))
     answer = page.get("/taskbell/runs/").json()

@@ -1,12 +1,10 @@
-"""A ticker by a clock that the test sets, and somebody to write to."""
-
-from typing import Any
+"""A ticker by a clock that the test sets."""
 
 import pytest
 
 from taskbell.store.head import create_head
 from taskbell.store.tick import Ticker
-from tests.contract.ticking import ALIAS, Clock, User
+from tests.contract.ticking import ALIAS, Clock
 
 
 @pytest.fixture
@@ -18,8 +16,3 @@ def clock() -> Clock:
 def ticker(clock: Clock) -> Ticker:
     create_head(ALIAS)
     return Ticker(ALIAS, clock)
-
-
-@pytest.fixture
-def ada() -> Any:
-    return User.objects.create(username="ada")

@@ -30,16 +30,6 @@ User = get_user_model()
 
 
 @pytest.fixture
-def ada() -> Any:
-    return User.objects.create(username="ada")
-
-
-@pytest.fixture
-def bob() -> Any:
-    return User.objects.create(username="bob")
-
-
-@pytest.fixture
 def life(ada: Any) -> Life:
     return Life(ada)
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.contrib.auth import get_user_model
 from hypothesis import HealthCheck, given, settings
 
 from taskbell import get_run
@@ -22,11 +21,6 @@ from tests.runs.test_forest import FIRST, TREE, all_told, fact, whole
 pytestmark = [pytest.mark.contract, pytest.mark.django_db]
 
 MANY = 300
-
-
-@pytest.fixture
-def ada() -> Any:
-    return get_user_model().objects.create(username="ada")
 
 
 class Grove:

@@ -40,16 +40,6 @@ committing = pytest.mark.django_db(transaction=True)
 User = get_user_model()
 
 
-@pytest.fixture
-def ada() -> Any:
-    return User.objects.create(username="ada")
-
-
-@pytest.fixture
-def bob() -> Any:
-    return User.objects.create(username="bob")
-
-
 @contextmanager
 def published() -> Iterator[list[dict[str, Any]]]:
     """Collect the headers of the messages that leave."""

@@ -19,11 +19,6 @@ from tests.runs.telling import waiting
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("broker")]
 
 
-@pytest.fixture
-def ada() -> Any:
-    return get_user_model().objects.create(username="ada")
-
-
 def wholes() -> list[dict[str, Any]]:
     return [fact for fact in waiting() if fact["kind"] == "steps"]
 

@@ -23,11 +23,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ALIAS = "default"
 
 
-@pytest.fixture
-def ada() -> User:
-    return User.objects.create(username="ada")
-
-
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forget, "WAIT_SECONDS", 0.0)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from django.contrib.auth import get_user_model
 
 from taskbell.models import Worker
 from taskbell.runs.cancel import PAUSE_AFTER_ERROR, PAUSES, STEP_SECONDS, Cancels
@@ -16,8 +15,6 @@ from tests.runs.telling import FIRST, SECOND, Life, told
 pytestmark = [pytest.mark.contract, pytest.mark.django_db]
 
 ALIAS = "default"
-
-User = get_user_model()
 
 
 class Office:
@@ -62,11 +59,6 @@ class Office:
 @pytest.fixture
 def office() -> Office:
     return Office()
-
-
-@pytest.fixture
-def ada() -> Any:
-    return User.objects.create(username="ada")
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.contrib.auth import get_user_model
 from django.db import OperationalError
 from django.db.models import QuerySet
 from django.test import override_settings
@@ -28,18 +27,11 @@ pytestmark = [pytest.mark.contract, pytest.mark.django_db]
 
 LEASE, LATE_AFTER, QUEUE_LIMIT = 30, 60, 86_400
 
-User = get_user_model()
-
 
 @pytest.fixture(autouse=True)
 def _settings() -> Iterator[None]:
     with override_settings(TASKBELL={"LEASE": LEASE, "LATE_AFTER": LATE_AFTER, "QUEUE_LIMIT": QUEUE_LIMIT}):
         yield
-
-
-@pytest.fixture
-def ada() -> Any:
-    return User.objects.create(username="ada")
 
 
 @pytest.fixture

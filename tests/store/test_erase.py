@@ -39,11 +39,6 @@ pytestmark = [pytest.mark.contract, pytest.mark.django_db]
 
 
 @pytest.fixture
-def ada() -> User:
-    return User.objects.create(username="ada")
-
-
-@pytest.fixture
 def ben() -> User:
     return User.objects.create(username="ben")
 
