@@ -14,8 +14,9 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.js.node import MODULES, node_module, node_tool
 from tests.markdown import ROOT, examples
+from tests.newcomer import Newcomer, celery_project
+from tests.reader import SECONDS, InChromium
 from tests.servers.valkey import Valkey
-from tests.test_quickstart import SECONDS, InChromium, Newcomer, celery_project
 
 pytestmark = pytest.mark.browser
 
