@@ -2,7 +2,8 @@
 
 SQLite's busy handler sleeps 1 to 100 ms between its tries, so among writers that come every millisecond it hardly
 ever finds the lock free (at 1,000 a second the ticker waited 57 ms in the middle and 5.3 s at worst). Asking again
-every half millisecond finds it; the lock is then held for less than a millisecond.
+every tenth of a millisecond finds it between two of them; the lock is then held for less than a millisecond. (Asking
+every half millisecond takes twice as long at that rate, and saves a tenth of a core.)
 """
 
 import time
@@ -13,7 +14,7 @@ from typing import Final
 from django.db import OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-AGAIN_SECONDS: Final = 0.0005
+AGAIN_SECONDS: Final = 0.0001
 # sqlite3's own default for `timeout`, in seconds.
 PATIENCE: Final = 5.0
 
