@@ -1,9 +1,9 @@
 """The reaper and trees: which one nobody can end any more, by a clock that the test sets."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from django.contrib.auth import get_user_model
 from django.test import override_settings
 
 from taskbell.models import Worker
@@ -26,15 +26,8 @@ def _settings() -> Iterator[None]:
 
 
 @pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
-    watch = Watch()
-    monkeypatch.setattr("taskbell.runs.fold.read_clock", watch.wall)
-    return watch
-
-
-@pytest.fixture
-def tree() -> TreeLife:
-    return TreeLife(get_user_model().objects.create(username="ada"))
+def tree(ada: Any) -> TreeLife:
+    return TreeLife(ada)
 
 
 class TestNeverClosed:

@@ -1,13 +1,16 @@
-"""A reaper whose clocks a test sets."""
+"""A reaper whose clocks a test sets, and whom it watches."""
 
 import time
+import uuid
 from collections.abc import Callable
+from typing import Any
 
-from taskbell.models import Outbox
+from taskbell.models import Outbox, Worker
 from taskbell.runs.reaper import STEP_SECONDS, Reaper
 from taskbell.runs.states import Fact, Run
 from taskbell.store.clock import PatientClock
 from taskbell.testing import deliver
+from tests.runs.telling import Life, told
 
 ALIAS = "default"
 
@@ -49,3 +52,13 @@ class Watch:
         told = self.step()
         self.now += seconds
         return told + self.step()
+
+
+def worker(**values: Any) -> Worker:
+    return Worker.objects.create(**({"id": uuid.uuid4(), "name": "celery@here", "beat": 1} | values))
+
+
+def running(ada: Any, by: Worker | None, **values: Any) -> Life:
+    life = Life(ada)
+    told(life("started", worker=str(by.id) if by else None, **values))
+    return life
