@@ -2,13 +2,13 @@
 
 import re
 
-from tests.engines import test_endings, test_endings_killed, test_endings_steps, test_publish
+from tests.engines import test_eager, test_endings, test_endings_killed, test_endings_steps, test_publish
 from tests.servers.project import ROOT
 
 PAGE = ROOT / "docs/explain/endings.md"
 ROWS = range(1, 41)
 HOMES = (
-    test_endings_killed, test_endings_steps, test_publish, test_publish.TestEager, test_publish.TestTrouble,
+    test_endings_killed, test_endings_steps, test_publish, test_eager.TestEager, test_publish.TestTrouble,
 )  # fmt: skip
 
 
@@ -19,18 +19,7 @@ def page() -> dict[int, set[str]]:
 
 
 def held() -> set[str]:
-    functions = {
-        name
-        for home in (
-            test_endings_killed,
-            test_endings_steps,
-            test_publish,
-            test_publish.TestEager,
-            test_publish.TestTrouble,
-        )
-        for name in vars(home)
-        if name.startswith("test_row_")
-    }
+    functions = {name for home in HOMES for name in vars(home) if name.startswith("test_row_")}
     return functions | {row.name for row in test_endings.ROWS}
 
 
