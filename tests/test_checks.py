@@ -4,19 +4,15 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core import checks
-from django.core.checks import CheckMessage
 from django.db import connections
 from django.test import override_settings
 
-from taskbell import conf
-from taskbell.checks import KINDS, MAY_BE_ZERO, TAG
 from taskbell.gateway.files import BESIDE_STREAMS
-from taskbell.inbox.push.config import configured
+from tests.checking import found
 from tests.servers.project import Project, environment
 
 # This module is also a URLconf without streams.
@@ -28,16 +24,6 @@ class Router:
 
     def db_for_write(self, model: Any, **hints: Any) -> str | None:
         return "events" if model._meta.app_label == "taskbell" else None
-
-
-def found(*, deploy: bool = False) -> dict[str, CheckMessage]:
-    messages = checks.run_checks(tags=[TAG], include_deployment_checks=deploy)
-    assert all(message.hint for message in messages), "a check says what is wrong, and not what to type"
-    return {message.id or "": message for message in messages}
-
-
-def hook(*args: Any) -> bool:
-    return True
 
 
 def test_a_project_that_is_fine_hears_nothing() -> None:
@@ -162,107 +148,6 @@ def test_w002_is_silent(settings: dict[str, Any]) -> None:
         assert "taskbell.W002" not in found(deploy=True)
 
 
-# E003 to W006
-
-
-@pytest.mark.parametrize("value", [None, [], "PING=5", ("PING", 5), 5])
-def test_e003_taskbell_is_no_dict(value: Any) -> None:
-    with override_settings(TASKBELL=value):
-        assert set(found()) == {"taskbell.E003"}
-
-
-@pytest.mark.parametrize(
-    ("key", "hint"),
-    [
-        ("STREAM_PER_PERSON", "'STREAMS_PER_PERSON'"),
-        ("ping", "'PING'"),
-        ("XYZZY", "The keys are TASKS"),
-        (7, "The keys are TASKS"),
-    ],
-)
-def test_e004_unknown_key(key: Any, hint: str) -> None:
-    with override_settings(TASKBELL={key: 1}):
-        message = found()["taskbell.E004"]
-    assert isinstance(message, checks.Error)
-    assert hint in (message.hint or "")
-
-
-NUMBERS = [name for name, kinds in KINDS.items() if kinds == (int,)]
-
-
-@pytest.mark.parametrize("key", NUMBERS)
-@pytest.mark.parametrize("value", ["20", 20.0, None, True, [20]])
-def test_e005_a_number_is_whole(key: str, value: Any) -> None:
-    with override_settings(TASKBELL={key: value}):
-        message = found(deploy=True)["taskbell.E005"]
-    assert message.msg.startswith(f"TASKBELL['{key}'] is ")
-    assert message.msg.endswith(", not a whole number.")
-    assert message.hint == conf.HELP[key]
-
-
-@pytest.mark.parametrize("key", NUMBERS)
-def test_e005_a_number_is_not_negative_and_rarely_zero(key: str) -> None:
-    with override_settings(TASKBELL={key: -1}):
-        assert "taskbell.E005" in found()
-    with override_settings(TASKBELL={key: 0}):
-        assert ("taskbell.E005" in found()) is (key not in MAY_BE_ZERO)
-    with override_settings(TASKBELL={key: conf.DEFAULTS[key] + 1}):
-        assert found() == {}
-
-
-@pytest.mark.parametrize("key", ["AUTHORIZE", "AUTHENTICATE"])
-@pytest.mark.parametrize(
-    ("value", "told"),
-    [
-        (5, "is a whole number, not a callable or a string or None"),
-        ("no.such.module", "names nothing that can be imported: No module named 'no'"),
-        ("tests.test_checks.nothing", "does not define"),
-        ("rules", "names nothing that can be imported"),
-        ("tests.test_checks.NUMBERS", "which cannot be called"),
-    ],
-)
-def test_e005_a_hook_can_be_called(key: str, value: Any, told: str) -> None:
-    with override_settings(TASKBELL={key: value}):
-        assert told in found()["taskbell.E005"].msg
-
-
-@pytest.mark.parametrize("key", ["AUTHORIZE", "AUTHENTICATE"])
-@pytest.mark.parametrize("value", [None, hook, "tests.test_checks.hook"])
-def test_e005_is_silent_about_a_hook_that_can(key: str, value: Any) -> None:
-    with override_settings(TASKBELL={key: value}):
-        assert found() == {}
-
-
-@pytest.mark.parametrize("value", ["10.0.0.1", ["10.0.0.300"], ["proxy.internal"], [5], [None]])
-def test_e005_proxies_are_a_list_of_networks(value: Any) -> None:
-    with override_settings(TASKBELL={"TRUSTED_PROXIES": value}):
-        assert "taskbell.E005" in found()
-
-
-@pytest.mark.parametrize("value", [[], ("10.0.0.1",), ["10.0.0.0/8", "::1", "10.1.2.3/8"]])
-def test_e005_is_silent_about_networks(value: Any) -> None:
-    with override_settings(TASKBELL={"TRUSTED_PROXIES": value}):
-        assert found() == {}
-
-
-@pytest.mark.parametrize("seconds", [1, 4, 46, 3600])
-def test_w006_pings_that_help_nobody(seconds: int) -> None:
-    with override_settings(TASKBELL={"PING": seconds}):
-        message = found()["taskbell.W006"]
-    assert isinstance(message, checks.Warning)
-
-
-@pytest.mark.parametrize("seconds", [5, 20, 45])
-def test_w006_is_silent_about_the_rest(seconds: int) -> None:
-    with override_settings(TASKBELL={"PING": seconds}):
-        assert found() == {}
-
-
-def test_all_mistakes_are_told_at_once() -> None:
-    with override_settings(TASKBELL={"PNG": 5, "POLL": 0, "PING": 60, "WAKEUP": "carrier pigeon"}):
-        assert set(found()) == {"taskbell.E004", "taskbell.E005", "taskbell.W006", "taskbell.E010"}
-
-
 # W007
 
 
@@ -345,94 +230,3 @@ def test_e010_does_not_repeat_a_password() -> None:
 def test_e010_is_silent(value: str) -> None:
     with override_settings(TASKBELL={"WAKEUP": value}):
         assert found() == {}
-
-
-# E020 to W022
-
-PUSH = {"PRIVATE_KEY": "LW8rnYpZ1V3Jx5fGcYwJ3mO2z0m5oQn5u0n1m7cW2ZQ", "CONTACT": "mailto:ann@example.com"}
-
-
-@pytest.fixture
-def api() -> Iterator[None]:
-    with override_settings(ROOT_URLCONF="tests.browser.urls"):
-        yield
-
-
-@pytest.mark.usefixtures("api")
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({"PRIVATE_KEY": None}, "wants a 'PRIVATE_KEY'"),
-        ({"PRIVATE_KEY": ""}, "wants a 'PRIVATE_KEY'"),
-        ({"PRIVATE_KEY": b"x"}, "wants a 'PRIVATE_KEY'"),
-        ({"PRIVATE_KEY": "secret"}, "has a 'PRIVATE_KEY' that is none"),
-        ({"PRIVATE_KEY": "A" * 43}, "has a 'PRIVATE_KEY' that is none"),  # zero
-        ({"PRIVATE_KEY": "_" * 42 + "8"}, "has a 'PRIVATE_KEY' that is none"),  # over the curve's order
-        ({"PRIVATE_KEY": "/nowhere/secret"}, "cannot be read: No such file or directory"),
-        ({"PRIVATE_KEY": "/dev/zero"}, "has a 'PRIVATE_KEY' that is none"),
-        ({"CONTACT": None}, "wants a 'CONTACT'"),
-        ({"CONTACT": "ann@example.com"}, "wants a 'CONTACT'"),
-        ({"CONTACT": "mailto:ann@localhost"}, "wants a 'CONTACT'"),
-        ({"CONTACT": "https://example.com/contact"}, "wants a 'CONTACT'"),
-        ({"HOSTS": "push.example.com"}, "wants 'HOSTS' to be a list"),
-        ({"HOSTS": ["127.0.0.1"]}, "wants 'HOSTS' to be a list"),
-        ({"HOSTS": ["https://push.example.com/"]}, "wants 'HOSTS' to be a list"),
-        ({"PRIVAT_KEY": "x"}, "has no key 'PRIVAT_KEY'"),
-    ],
-)
-def test_e020_web_push_that_cannot_be_sent(changes: dict[str, Any], told: str) -> None:
-    with override_settings(TASKBELL={"PUSH": PUSH | changes}):
-        message = found()["taskbell.E020"]
-        assert configured() is None
-    assert isinstance(message, checks.Error)
-    assert told in message.msg
-    assert "vapid-keys" in (message.hint or "")
-    assert "secret" not in message.msg
-    assert PUSH["PRIVATE_KEY"] not in str(message)
-
-
-@pytest.mark.usefixtures("api")
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"CONTACT": "https://example.com"}, {"HOSTS": []}, {"HOSTS": ("push.example.com", "*.push.example.com")}],
-)
-def test_e020_is_silent_about_what_can(changes: dict[str, Any]) -> None:
-    with override_settings(TASKBELL={"PUSH": PUSH | changes}):
-        assert found() == {}
-        assert configured() is not None
-
-
-@pytest.mark.usefixtures("api")
-def test_a_key_may_stand_in_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "vapid"
-    file.write_text(PUSH["PRIVATE_KEY"] + "\n")
-    with override_settings(TASKBELL={"PUSH": PUSH | {"PRIVATE_KEY": str(file)}}):
-        assert found() == {}
-        config = configured()
-    with override_settings(TASKBELL={"PUSH": PUSH}):
-        assert configured() == config
-    assert PUSH["PRIVATE_KEY"] not in repr(config)
-
-
-@pytest.mark.parametrize("value", [PUSH, None, [], "x", 5, {5: 5}])
-def test_no_text_of_the_settings_shows_a_secret(value: Any) -> None:
-    with override_settings(TASKBELL={"PUSH": value, "SIGNING_KEY": "the signing key"}):
-        assert PUSH["PRIVATE_KEY"] not in repr(conf.current())
-        assert "the signing key" not in repr(conf.current())
-        assert PUSH["PRIVATE_KEY"] not in str(found())
-
-
-@pytest.mark.usefixtures("api")
-def test_e021_without_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskbell.inbox.push.config.find_spec", lambda name: None)
-    with override_settings(TASKBELL={"PUSH": PUSH}):
-        message = found()["taskbell.E021"]
-        assert configured() is None
-    assert message.hint == "pip install 'taskbell[push]'"
-
-
-def test_w022_no_address_to_subscribe_at() -> None:
-    with override_settings(TASKBELL={"PUSH": PUSH}, ROOT_URLCONF="tests.urls"):
-        assert 'path("taskbell/", include("taskbell.urls.api"))' in (found()["taskbell.W022"].hint or "")
-    with override_settings(TASKBELL={}, ROOT_URLCONF="tests.urls"):
-        assert "taskbell.W022" not in found()
