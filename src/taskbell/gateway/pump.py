@@ -28,7 +28,7 @@ from taskbell.wakeups import Listener, configured
 from taskbell.wakeups.bell import ring_soon
 
 # Rings come at most 20 times a second, so for a little longer than that after an event we look without being rung.
-# A look takes half a millisecond at the database: an event of a steady flow waits for less than one in the middle.
+# A look takes a fifth of a millisecond: an event of a steady flow waits for half of one in the middle.
 HOT_SECONDS: Final = 0.1
 HOT_WAIT: Final = 0.001
 # How long the ticking gateway is given to move what rang before another one tries.
