@@ -148,7 +148,8 @@ def test_without_uvicorn_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_uvicorn_it_cannot_use_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "taskbell.gateway.detach", None)
+    for module in ("detach", "server"):
+        monkeypatch.setitem(sys.modules, f"taskbell.gateway.{module}", None)
     with pytest.raises(CommandError, match=r"cannot use the uvicorn that is installed.*pip install"):
         taskbell("serve")
 
