@@ -23,8 +23,6 @@ TWO_RATE: Final = 100
 CATCH_UP_S: Final = 2.0
 AIMS: Final = {"p50": "under 3", "p99": "under 8"}
 LIMIT_S: Final = 1.0
-# A round is all three rates, seconds each.
-MOST_ROUNDS: Final = 3
 # The p99 of fewer is their largest.
 FEWEST: Final = 30
 WARM_UP_EVENTS: Final = 20
@@ -43,7 +41,7 @@ def measure(plan: Plan, databases: Databases) -> list[Figure]:
             gateway = stack.enter_context(Gateway(database))
             one_rate(database, [gateway], 100, WARM_UP_EVENTS)
             taken: dict[int, Samples] = {rate: defaultdict(list) for rate in RATES}
-            for _ in range(min(plan.pairs, MOST_ROUNDS)):
+            for _ in range(plan.pairs):
                 for rate, samples in taken.items():
                     count = max(int(rate * plan.seconds), FEWEST)
                     note(samples, "taskbell", one_rate(database, [gateway], rate, count))
@@ -59,7 +57,7 @@ def with_two(plan: Plan, engine: str, database: Database, first: Gateway, second
     count = max(int(TWO_RATE * plan.seconds), FEWEST)
     time.sleep(CATCH_UP_S)
     one_rate(database, [first, second], TWO_RATE, WARM_UP_EVENTS)
-    for _ in range(min(plan.pairs, MOST_ROUNDS)):
+    for _ in range(plan.pairs):
         note(taken, "two", one_rate(database, [first, second], TWO_RATE, count))
         second.pause()
         try:
