@@ -1,7 +1,8 @@
 """Settings of the benchmark's project; README.md says how to use them by hand.
 
 `BENCH_DB` names the SQLite file (default: one in the system's folder for temporary files), `BENCH_PG` is the address or
-the conninfo of a PostgreSQL database and comes before it. `BENCH_ALONE` leaves Taskbell out.
+the conninfo of a PostgreSQL database and comes before it. `BENCH_ALONE` leaves Taskbell out. `BENCH_SYNCHRONOUS` is
+SQLite's `synchronous`.
 """
 
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 WITHOUT_LIMIT = 1_000_000
+SYNCHRONOUS = os.environ.get("BENCH_SYNCHRONOUS", "FULL")
 
 
 def sqlite(name: str) -> dict[str, Any]:
@@ -22,7 +24,7 @@ def sqlite(name: str) -> dict[str, Any]:
             "timeout": 20,
             "transaction_mode": "IMMEDIATE",
             # FULL is SQLite's default: a commit is on the disk when it returns, as PostgreSQL's is.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+            "init_command": f"PRAGMA journal_mode=WAL; PRAGMA synchronous={SYNCHRONOUS};",
         },
     }
 

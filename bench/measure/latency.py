@@ -6,10 +6,11 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Final
 
 from bench.actors.publisher import PAD_CHARACTERS
-from bench.rig.databases import Database, Databases
+from bench.rig.databases import SQLITE, Database, Databases
 from bench.rig.figures import LIMIT, Figure, quantile
 from bench.rig.plan import Plan
 from bench.rig.processes import Failed
@@ -37,18 +38,27 @@ Samples = dict[tuple[str, str], list[float]]
 def measure(plan: Plan, databases: Databases) -> list[Figure]:
     figures = [Figure(name="one small write to this disk", unit="ms", samples=[disk() for _ in range(plan.pairs)])]
     for engine in plan.databases:
-        with databases.fresh(engine) as database, ExitStack() as stack:
-            gateway = stack.enter_context(Gateway(database))
-            one_rate(database, [gateway], 100, WARM_UP_EVENTS)
-            taken: dict[int, Samples] = {rate: defaultdict(list) for rate in RATES}
-            for _ in range(plan.pairs):
-                for rate, samples in taken.items():
-                    count = max(int(rate * plan.seconds), FEWEST)
-                    note(samples, "taskbell", one_rate(database, [gateway], rate, count))
-                    note(samples, "limit", {"publish": bare(rate, max(int(rate * min(plan.seconds, LIMIT_S)), 10))})
-            figures += [figure for rate, samples in taken.items() for figure in of_rate(engine, rate, samples)]
-            figures += with_two(plan, engine, database, gateway, stack.enter_context(Gateway(database)))
+        with databases.fresh(engine) as database, Gateway(database) as gateway:
+            figures += at_all_rates(plan, engine, database, gateway)
+            with Gateway(database) as second:
+                figures += with_two(plan, engine, database, gateway, second)
+    if SQLITE in plan.databases:
+        with databases.fresh() as database:
+            as_told = replace(database, env=database.env | {"BENCH_SYNCHRONOUS": "NORMAL"})
+            with Gateway(as_told) as gateway:
+                figures += at_all_rates(plan, f"{SQLITE} as in production.md", as_told, gateway)
     return figures
+
+
+def at_all_rates(plan: Plan, title: str, database: Database, gateway: Gateway) -> list[Figure]:
+    one_rate(database, [gateway], 100, WARM_UP_EVENTS)
+    taken: dict[int, Samples] = {rate: defaultdict(list) for rate in RATES}
+    for _ in range(plan.pairs):
+        for rate, samples in taken.items():
+            count = max(int(rate * plan.seconds), FEWEST)
+            note(samples, "taskbell", one_rate(database, [gateway], rate, count))
+            note(samples, "limit", {"publish": bare(rate, max(int(rate * min(plan.seconds, LIMIT_S)), 10))})
+    return [figure for rate, samples in taken.items() for figure in of_rate(title, rate, samples)]
 
 
 def with_two(plan: Plan, engine: str, database: Database, first: Gateway, second: Gateway) -> list[Figure]:
