@@ -1,4 +1,4 @@
-"""LISTEN through a real PgBouncer, where the machine has one: no Python package brings it."""
+"""LISTEN and prepared looks through a real PgBouncer, where the machine has one: no Python package brings it."""
 
 import os
 import shutil
@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from pytest_django import DjangoDbBlocker
 
+from taskbell.store.prepared import Prepared
 from taskbell.wakeups import configured
 from tests.servers.postgres import Postgres
 from tests.servers.process import Process, free_port
@@ -75,3 +78,17 @@ def test_session_mode_is_heard(pooled: Pooled) -> None:
         wakeup.ring()
         wakeup.close()
         assert listener.wait(SOON)
+
+
+def test_a_look_is_answered_by_whatever_session(pooled: Pooled, django_db_blocker: DjangoDbBlocker) -> None:
+    settings = pooled("transaction")
+    look = Prepared("select %s::int + 1")
+    with django_db_blocker.unblock(), database(settings):
+        assert look.ask(ALIAS, [1]) == [(2,)]
+        address = {"host": settings["HOST"], "port": settings["PORT"], "dbname": settings["NAME"], "user": "postgres"}
+        with psycopg.connect(**address, prepare_threshold=None) as other:
+            # In this transaction the only session that knows the look is another client's.
+            assert other.execute("select name from pg_prepared_statements").fetchall() == [(look.name,)]
+            assert look.ask(ALIAS, [1]) == [(2,)]
+        for number in range(5):
+            assert look.ask(ALIAS, [number]) == [(number + 1,)]
