@@ -1,56 +1,116 @@
-"""Of several gateways one ticks while events come, so that nobody waits for a turn."""
+"""Of several gateways one ticks while events come, so that nobody waits for a turn. The pump, step by step."""
 
+import threading
 import time
-from typing import Final
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from tests.gateway.real import DATABASES, Make, is_, say
-from tests.management.test_status_address import LOCAL, numbers
-from tests.servers.process import free_port
-from tests.servers.project import Gateway, Project
+from taskbell.gateway.pump import OTHERS_WAIT, Pump
+from taskbell.store.connection import SameFile
+from taskbell.store.head import create_head
+from taskbell.store.tick import Answer, Ticker
+from taskbell.wakeups import Listener
+from tests.gateway.real import Make, say
 
-# Several times POLL, at each of which the other one would take its turn.
-SECONDS: Final = 6.0
+ALIAS = "default"
+POLL = 1.0
 pytestmark = pytest.mark.proof
 
 
-class Counted:
-    """A gateway that tells what it did."""
+class Rung(Listener):
+    """It rings all the time."""
 
-    def __init__(self, project: Project) -> None:
-        self.port = free_port()
-        self.gateway: Gateway = project.serve("--status", f"{LOCAL}:{self.port}")
-
-    @property
-    def ticks(self) -> float:
-        return numbers(self.port).get("taskbell_ticks_total", 0)
+    def wait(self, timeout: float) -> bool:
+        return True
 
 
-def publish_for(seconds: float) -> int:
-    number, end = 0, time.monotonic() + seconds
+class Counted(Ticker):
+    calls = 0
+
+    def tick(self) -> Answer:
+        self.calls += 1
+        return super().tick()
+
+
+class AtOnce:
+    """An event loop of which nobody has to be asked twice."""
+
+    def call_soon_threadsafe(self, function: Callable[..., None], *args: Any) -> None:
+        function(*args)
+
+
+class Scene:
+    """A pump whose steps the test takes, and the ticker of another gateway."""
+
+    def __init__(self) -> None:
+        create_head(ALIAS)
+        self.fed: list[str] = []
+        resting = threading.Event()
+        resting.set()
+        nothing: Callable[..., None] = lambda *args: None  # noqa: E731
+        hub: Any = SimpleNamespace(start_at=nothing, look=nothing, feed=self._feed, resting=resting)
+        self.rest = resting
+        control: Any = SimpleNamespace(begin=nothing, take=nothing, forget=nothing)
+        self.pump = Pump(hub, control, ALIAS, AtOnce(), nothing)  # type: ignore[arg-type]
+        self.ticker = self.pump.ticker = Counted(ALIAS)
+        self.pump._file = SameFile(ALIAS)
+        self.other = Ticker(ALIAS)
+        for _ in range(2):  # it finds its place, and looks for the first time, which is a poll
+            self.step()
+        self.ticker.calls = 0
+
+    def _feed(self, frames: Any) -> None:
+        self.fed += [frame.data.decode().partition("data: ")[2].strip() for frame in frames]
+        self.rest.set()
+
+    def step(self) -> None:
+        self.pump._step(Rung())
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def scene(project: Make, request: pytest.FixtureRequest) -> Scene:
+    project(request.param).configure(POLL=int(POLL))
+    return Scene()
+
+
+def test_who_reads_does_not_try_as_long_as_the_log_grows(scene: Scene) -> None:
+    number, end = 0, time.monotonic() + 2 * POLL
     while time.monotonic() < end:
-        say(number := number + 1)
-    return number
+        number += 1
+        say(number)
+        scene.other.tick()
+        scene.step()
+    assert scene.fed == [str(one) for one in range(1, number + 1)]
+    assert scene.ticker.calls == 0
 
 
-@DATABASES
-def test_one_ticks_as_long_as_events_come(project: Make, database: str) -> None:
-    one = project(database)
-    one.configure(POLL=1)
-    both = [Counted(one), Counted(one)]
-    with (
-        both[0].gateway.stream("/events/public:news/") as first,
-        both[1].gateway.stream("/events/public:news/") as second,
-    ):
-        for stream in (first, second):
-            stream.until("ping")
-        say("begin")
-        for stream in (first, second):
-            stream.until(is_("begin"))
-        before = [counted.ticks for counted in both]
-        last = publish_for(SECONDS)
-        for stream in (first, second):
-            stream.until(is_(last))
-        made = sorted(counted.ticks - ticks for counted, ticks in zip(both, before, strict=True))
-    assert made[0] == 0 < made[1]
+def test_who_reads_takes_over_when_it_grows_no_more(scene: Scene) -> None:
+    say("a")
+    scene.other.tick()
+    scene.step()
+    say("b")
+    scene.step()
+    assert scene.ticker.calls == 0
+    time.sleep(OTHERS_WAIT)
+    scene.step()
+    assert scene.fed == ['"a"', '"b"']
+
+
+def test_who_finds_that_another_moved_more_goes_back_to_reading(scene: Scene) -> None:
+    say("a")
+    scene.step()
+    time.sleep(OTHERS_WAIT)
+    scene.step()
+    assert scene.fed == ['"a"']
+    say("b")
+    scene.other.tick()
+    say("c")
+    scene.step()
+    calls = scene.ticker.calls
+    say("d")
+    scene.other.tick()
+    scene.step()
+    assert (scene.fed, scene.ticker.calls) == (['"a"', '"b"', '"c"', '"d"'], calls)
