@@ -57,7 +57,8 @@ def at_work(made: Stage, seconds: float) -> Iterator[None]:
     task = made.ada.delay(tasks.sleep, seconds)
     made.ada.until(task, "running")
     yield
-    assert made.ada.states(task, seconds + 30) == ["running", "succeeded"]
+    told = made.ada.states(task, seconds + 30)
+    assert told == ["running", "succeeded"], told
 
 
 @contextmanager
