@@ -10,7 +10,7 @@ from typing import Final
 from django.db import models
 from django.utils import timezone
 
-from taskbell.ground.events import CHANNEL_LENGTH
+from taskbell.ground.events import CHANNEL_LENGTH, recipient_channel
 
 TYPE_LENGTH: Final = 64
 KEY_LENGTH: Final = 128
@@ -106,7 +106,7 @@ class Recipient(models.Model):
     @property
     def channel(self) -> str:
         """The channel that only this person's streams read."""
-        return f"user:{self.id}"
+        return recipient_channel(self.id)
 
 
 class Forgotten(models.Model):

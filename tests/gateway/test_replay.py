@@ -122,3 +122,19 @@ def test_a_crowd_without_end_is_not_waited_for(project: Make, monkeypatch: pytes
     cursor, position = publish_to(1, 1), place_of_head("default")
     assert position is not None
     assert asyncio.run(rounds_while_a_crowd_comes(cursor, position))[-1]
+
+
+def test_slow_readers_are_no_crowd_and_leave_the_patience_for_one(project: Make) -> None:
+    """They come back for piece after piece, for as long as they read."""
+    project("sqlite")
+    _, position = publish_to(1, 1), place_of_head("default")
+    assert position is not None
+
+    async def wait(streams: list[PaperStream], patience: float) -> float:
+        with gateway(position) as (_, replay):
+            replay._asking = dict.fromkeys(streams, 1)
+            return await replay._let_crowd_in(patience)
+
+    slow = [PaperStream("public:0") for _ in range(CROWD + 1)]
+    assert asyncio.run(wait(slow, module.CROWD_SECONDS)) == module.CROWD_SECONDS
+    assert asyncio.run(wait(slow, 0.0)) == module.CROWD_SECONDS, "a storm that is over is forgotten"

@@ -123,6 +123,16 @@ def test_a_transaction_is_not_put_at_risk(on_postgres: Project, statement: Prepa
         assert plans(statement) is None
 
 
+def test_a_transaction_that_django_does_not_count_is_not_put_at_risk(on_postgres: Project, statement: Prepared) -> None:
+    connection.set_autocommit(False)
+    try:
+        statement.ask("default", [1, 1])
+        assert plans(statement) is None
+    finally:
+        connection.rollback()
+        connection.set_autocommit(True)
+
+
 def test_values_that_the_driver_hands_over_apart(on_postgres: Project, statement: Prepared) -> None:
     write(1)
     connection.close()

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from taskbell import faults
 from taskbell.conf import current, resolve
 from taskbell.gateway.sessions import Stored, session_user, stored_sessions
-from taskbell.ground.events import PUBLIC_NAMESPACE, RESERVED_NAMESPACES, is_channel, namespace
+from taskbell.ground.events import PUBLIC_NAMESPACE, RESERVED_NAMESPACES, is_channel, namespace, recipient_channel
 from taskbell.models import Recipient
 from taskbell.store.control import ACTIVITY_CHANNEL
 from taskbell.store.outbox import key_of
@@ -142,7 +142,7 @@ def _channels(user: Any | None, wish: Wish, recipients: Recipients) -> tuple[str
         if wish.name is not None and wish.name != user.get_username():
             return Refusal(NOT_FOUND)
         try:
-            return (f"user:{recipients.get(key_of(user)) or recipient_of(user)}",)
+            return (recipient_channel(recipients.get(key_of(user)) or recipient_of(user)),)
         except Leaving:
             return Refusal(UNAVAILABLE)
     channels = wish.channels or (wish.name or "",)

@@ -1,4 +1,4 @@
-"""The request head as bytes: what they alone can show, once a parser has made names and values of them."""
+"""The request head as bytes: what a parser that makes names and values of them does not show, and what it does."""
 
 import re
 from typing import Any, Final

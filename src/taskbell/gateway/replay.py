@@ -59,7 +59,7 @@ class Replay:
     async def _run(self) -> None:
         patience = CROWD_SECONDS
         while self._unchecked or self._asking:
-            patience -= await self._let_crowd_in(patience)
+            patience = await self._let_crowd_in(patience)
             try:
                 await self._check(_group(self._unchecked, lambda rows: 0))
                 await self._read(_group(self._asking, lambda rows: rows))
@@ -70,15 +70,16 @@ class Replay:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _let_crowd_in(self, patience: float) -> float:
-        """Wait while streams come by the hundred, and return for how many seconds."""
-        waited = 0.0
-        came = len(self._unchecked) + len(self._asking)
-        while came > CROWD and waited < patience:
+        """Wait while streams come by the hundred, and return for how long that may go on: all of it, once few come."""
+        came = len(self._unchecked)  # not those that come back for their next piece
+        if came <= CROWD:
+            return CROWD_SECONDS
+        while came > CROWD and patience > 0:
             before = len(self.hub.streams)
             await asyncio.sleep(GATHER_SECONDS)
-            waited += GATHER_SECONDS
+            patience -= GATHER_SECONDS
             came = len(self.hub.streams) - before
-        return waited
+        return patience
 
     async def _check(self, streams: Sequence[Stream]) -> None:
         upto = self.hub.position

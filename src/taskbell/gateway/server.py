@@ -46,6 +46,7 @@ class StreamProtocol(asyncio.Protocol):
         self.server_state.connections.add(self)  # type: ignore[arg-type]
         self._head_timer = self.loop.call_later(current().HEADER_TIME, refuse, transport, 408, SLOW_HEAD)
         if is_crowded(transport.get_extra_info("socket").fileno()):
+            self._head_timer.cancel()
             refuse(transport, 503, "Too many connections to this process.")
 
     def connection_lost(self, exc: Exception | None) -> None:

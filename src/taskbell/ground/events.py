@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
+from uuid import UUID
 
 from django.core.serializers.json import DjangoJSONEncoder
 
@@ -44,6 +45,11 @@ def is_channel(text: str) -> bool:
 def namespace(channel: str) -> str:
     """Return what stands before the colon."""
     return channel.partition(":")[0]
+
+
+def recipient_channel(recipient: UUID) -> str:
+    """Return the channel that only this recipient's person reads."""
+    return f"user:{recipient}"
 
 
 def check_channel(channel: object) -> str:

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import router, transaction
 
 from taskbell import faults
-from taskbell.ground.events import encode_payload
+from taskbell.ground.events import encode_payload, recipient_channel
 from taskbell.models import Log, Outbox
 from taskbell.store.folds import Entry, Fold
 from taskbell.store.forgotten import FORGET, forget
@@ -92,7 +92,7 @@ class ForgetFold(Fold):
         return [self._entry(row, addresses.get(row.id)) for row in rows]
 
     def _entry(self, row: Outbox, recipient: UUID | None) -> Entry:
-        channel = f"user:{recipient}" if recipient is not None else None
+        channel = recipient_channel(recipient) if recipient is not None else None
         told = asdict(ControlEvent("deleted", row.user_key, channel=channel))
         change = told.pop("change")
         return Entry(at=row.id, type=change, payload=encode_payload(told), channel=CONTROL_CHANNEL)

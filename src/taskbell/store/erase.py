@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db.models import Model
 
+from taskbell.ground.events import recipient_channel
 from taskbell.models import Forgotten, Log, Notification, PushSubscription, Run
 from taskbell.store.batches import BATCH_ROWS, in_batches
 from taskbell.store.clock import moment, read_clock
@@ -44,7 +45,7 @@ def erase(alias: str, seconds: float = BUSY_SECONDS) -> int:
 def _erase(address: UUID, alias: str, deadline: float) -> None:
     for model in THEIRS:
         _delete(model, address, alias, deadline)
-    _blank(f"user:{address}", alias, deadline)
+    _blank(recipient_channel(address), alias, deadline)
 
 
 def _delete(model: type[Model], address: UUID, alias: str, deadline: float) -> None:

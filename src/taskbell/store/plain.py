@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import connections
 
+from taskbell.ground.events import recipient_channel
 from taskbell.models import Log, LogHead, Outbox, Recipient
 from taskbell.store.head import Head, lock_head
 from taskbell.store.log import LogRow, append
@@ -88,7 +89,7 @@ def _in_few_statements(alias: str, ids: list[int], nonce: str, head: Head) -> li
     with connections[alias].cursor() as cursor:
         cursor.execute(_TAKE.format(places=places), ids)
         rows = [
-            LogRow(seq, nonce, channel or f"user:{UUID(str(recipient))}", type, payload, latest_key)
+            LogRow(seq, nonce, channel or recipient_channel(UUID(str(recipient))), type, payload, latest_key)
             for seq, (channel, recipient, type, payload, latest_key) in enumerate(cursor.fetchall(), start=head.seq + 1)
         ]
         cursor.execute(_DELETE.format(places=places), ids)

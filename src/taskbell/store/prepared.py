@@ -50,7 +50,6 @@ class Prepared:
             return _rows(connection, self.statement, values)
 
     def _plan(self, connection: BaseDatabaseWrapper) -> None:
-        connection.ensure_connection()
         now, planned = self._clock(), self._planned.get(connection.connection)
         if planned is not None and now - planned < PLAN_SECONDS:
             return
@@ -64,11 +63,12 @@ class Prepared:
 
 
 def _keeps_statements(connection: BaseDatabaseWrapper) -> bool:
-    # A mistake in a transaction would end it. EXECUTE takes no values from outside its text.
+    # A mistake in a transaction would end it, also in one that only the project's AUTOCOMMIT leaves open. EXECUTE takes
+    # no values from outside its text.
     return (
         connection.vendor == "postgresql"
-        and not connection.in_atomic_block
         and not connection.settings_dict["OPTIONS"].get("server_side_binding")
+        and connection.get_autocommit()
     )
 
 

@@ -10,6 +10,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router
 from django.db.models import QuerySet
 
+from taskbell.ground.events import recipient_channel
 from taskbell.management.people import Person, add_person, named
 from taskbell.management.verbs.base import Verb
 from taskbell.models import Log, Notification, Outbox, PushSubscription, Run
@@ -60,7 +61,7 @@ def _kept(recipient: UUID | None, alias: str) -> Iterator[Part]:
     yield "notifications", _each(notifications.values(*NOTIFICATION))
     browsers = PushSubscription.objects.using(alias).filter(recipient=recipient).order_by("created_at")
     yield "push_subscriptions", (_browser(row) for row in _each(browsers))
-    events = Log.objects.using(alias).filter(channel=f"user:{recipient}").order_by("seq")
+    events = Log.objects.using(alias).filter(channel=recipient_channel(recipient)).order_by("seq")
     yield "events", (_event(row) for row in _each(events))
 
 
