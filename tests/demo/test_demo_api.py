@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from celery import current_app
+from celery.signals import before_task_publish, task_prerun
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -38,6 +39,16 @@ POSTS = (
     "/worker/kill/",
     "/server/stop/",
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _language() -> Iterator[None]:
+    """Take back what the demo's pages do to every task of this process, whose other tests publish some too."""
+    yield
+    from demo import language
+
+    before_task_publish.disconnect(language._send)
+    task_prerun.disconnect(language._receive)
 
 
 @pytest.fixture(autouse=True)

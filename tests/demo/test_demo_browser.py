@@ -100,6 +100,7 @@ def test_sample_photos_move_their_bars_and_become_pictures(page: Page) -> None:
 def test_a_reload_in_the_middle_of_an_album(page: Page) -> None:
     page.press("Use six sample photos")
     page.until(lambda: any(tile and tile["state"] == "running" for tile in page.tiles()), "nothing runs")
+    page.until(lambda: len(page.tiles()) == 6, "the album is not whole")  # a photo may run before the last one is sent
     page.open()
     assert len(page.tiles()) == 6
     page.until(lambda: page.run(PICTURES) == 36, "no pictures", timeout=40)
