@@ -104,6 +104,7 @@ def test_a_reload_in_the_middle_of_an_album(page: Page) -> None:
     page.open()
     assert len(page.tiles()) == 6
     page.until(lambda: page.run(PICTURES) == 36, "no pictures", timeout=40)
+    page.until(lambda: "6 photos finished" in page.toasts(), "no toast")  # or the next page of a test is told
 
 
 def test_several_photos_are_uploaded_at_once(page: Page, tmp_path: Path) -> None:
